@@ -1,0 +1,1 @@
+//! Placeholder; grows with its first use.
