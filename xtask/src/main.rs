@@ -1,1 +1,37 @@
-fn main() {}
+//! `cargo xtask`: the chores of this repository. What each does stands in its module; this file only picks one.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  tidy                check the habits that no compiler checks
+  ci [--from STEP]    everything a change must pass, cheapest first
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            xtask::say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["tidy"] => xtask::tidy::run(&xtask::root()),
+        ["ci"] => xtask::ci::run(&xtask::root(), None),
+        ["ci", "--from", step] => xtask::ci::run(&xtask::root(), Some(step)),
+        [] | ["help" | "--help" | "-h"] => {
+            xtask::say(USAGE);
+            Ok(())
+        }
+        _ => bail!("failed to understand '{}'\n\n{USAGE}", words.join(" ")),
+    }
+}
