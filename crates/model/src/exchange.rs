@@ -135,7 +135,57 @@ pub enum PeerEnd {
 /// The named limit that was reached, and its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    Bytes { name: &'static str, max: u64 },
-    Count { name: &'static str, max: u64 },
-    Time { name: &'static str, max: Duration },
+    Bytes { name: LimitName, max: u64 },
+    Count { name: LimitName, max: u64 },
+    Time { name: LimitName, max: Duration },
+}
+
+macro_rules! limit_names {
+    ($($name:ident $id:literal;)*) => {
+        /// Every limit that can end an exchange or attempt. Closed, so that a stored record can name it again; the id
+        /// is permanent and reads like the field that sets it. A new limit is one line here.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum LimitName { $($name,)* }
+
+        impl LimitName {
+            pub const ALL: &'static [LimitName] = &[$(LimitName::$name,)*];
+
+            /// The permanent public name.
+            pub fn id(self) -> &'static str {
+                match self { $(LimitName::$name => $id,)* }
+            }
+        }
+    };
+}
+
+limit_names! {
+    AwaitHead "await-head";
+    BodyIdle "body-idle";
+    ClientBodyIdle "client-body-idle";
+    ClientHead "client-head";
+    ClientSend "client-send";
+    Connect "connect";
+    Connections "connections";
+    Http2Frames "http2-frames";
+    Http2Memory "http2-memory";
+    Http2Resets "http2-resets";
+    Http2Streams "http2-streams";
+    KeepAlive "keep-alive";
+    RequestBody "request-body";
+    RequestFields "request-fields";
+    RequestHead "request-head";
+    RequestTarget "request-target";
+    RequestsPerConnection "requests-per-connection";
+    Resolve "resolve";
+    ResponseFields "response-fields";
+    ResponseHead "response-head";
+    Send "send";
+    Tls "tls";
+    Total "total";
+}
+
+impl std::fmt::Display for LimitName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id())
+    }
 }
