@@ -1,0 +1,18 @@
+# The two commands that everything starts with; `cargo xtask` has the rest.
+
+# `make run ARGS="--to http://127.0.0.1:8000"`
+ARGS ?=
+target := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: run test setup
+
+run:
+	cargo build --release --locked --package clearway
+	@exec $(target)/release/clearway up $(ARGS)
+
+# Installs what the tests need, then runs everything a change must pass.
+test: setup
+	@cargo xtask ci
+
+setup:
+	@tests/setup.sh
