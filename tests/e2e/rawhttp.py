@@ -47,7 +47,7 @@ class Request:
         return b"".join(parts) + b"0\r\n" + trailers + b"\r\n"
 
 
-@dataclass
+@dataclass(repr=False)
 class Response:
     status: int
     headers: list[tuple[str, str]]
@@ -56,6 +56,11 @@ class Response:
     whole: bool = True
     version: int = 11
     names: dict[str, str] = field(init=False)
+
+    def __str__(self):
+        return f"{self.status} {self.headers} {self.body[:200]}"
+
+    __repr__ = __str__
 
     def __post_init__(self):
         self.names = {name.lower(): value for name, value in self.headers}

@@ -45,7 +45,7 @@ SERVERS = {
         scheme="uwsgi",
         has_second_port=True,
     ),
-    "waitress": Kind(("waitress-serve", "--listen", "127.0.0.1:{port}", "wsgi_app:app"), "wsgi"),
+    "waitress": Kind(("waitress-serve", "--no-clear-untrusted-proxy-headers", "--listen", "127.0.0.1:{port}", "wsgi_app:app"), "wsgi"),
 }
 
 

@@ -26,7 +26,7 @@ ADDED = {
 }
 
 #: Headers about one connection or the framing of one message.
-HOP_BY_HOP = {"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding"}
+HOP_BY_HOP = {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding"}
 
 
 @dataclass(frozen=True)
