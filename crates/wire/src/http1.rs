@@ -10,6 +10,7 @@ mod request;
 mod response;
 
 pub use request::{RequestError, RequestFacts, parse_request};
+pub(crate) use response::parse_cgi_response;
 pub use response::{ResponseError, ResponseFacts, parse_response};
 
 /// What an HTTP/2 connection begins with (RFC 9113 section 3.4).

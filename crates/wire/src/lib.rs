@@ -18,7 +18,10 @@ pub mod http1;
 mod known;
 mod lines;
 pub mod path;
+pub mod proxy_protocol;
 mod scan;
+pub mod sse;
+pub mod uwsgi;
 
 pub use body::{BodyDecoder, BodyError, Step};
 pub use encode::{CHUNK_END, chunk_head, encode_request_head, encode_response_head, last_chunk, reason};

@@ -117,6 +117,27 @@ fn append_segment(segment: &str, out: &mut String) -> Result<(), PathError> {
     Ok(())
 }
 
+/// Appends the bytes that a path stands for: each escape decoded, `%2F` too. What WSGI calls `PATH_INFO`.
+/// A broken escape stays as it is; a canonical path has none.
+pub fn decode(path: &str, out: &mut Vec<u8>) {
+    let mut rest = path.as_bytes();
+    while let Some(position) = memchr::memchr(b'%', rest) {
+        let (plain, escape) = rest.split_at_checked(position).unwrap_or((rest, b""));
+        out.extend_from_slice(plain);
+        rest = match *escape {
+            [_, high, low, ref after @ ..] if let (Some(high), Some(low)) = (hex(high), hex(low)) => {
+                out.push(high << 4 | low);
+                after
+            }
+            _ => {
+                out.push(b'%');
+                escape.get(1..).unwrap_or_default()
+            }
+        };
+    }
+    out.extend_from_slice(rest);
+}
+
 fn escape(byte: u8, out: &mut String) {
     let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 });
     out.push('%');

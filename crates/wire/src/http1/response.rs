@@ -131,6 +131,39 @@ pub fn parse_response(
     Ok(Some((consumed, facts)))
 }
 
+/// Reads a response head without status line (RFC 3875 section 6): the status is a field, 200 if there is none.
+pub(crate) fn parse_cgi_response(
+    bytes: &[u8],
+    limits: &HeadLimits,
+    request_method: &Method,
+    head: &mut ResponseHead,
+) -> Result<Option<(usize, ResponseFacts)>, ResponseError> {
+    head.clear();
+    head.version = Version::Http10;
+    let window = bytes.get(..limits.head_bytes).unwrap_or(bytes);
+    let Some(consumed) = lines::parse(window, 0, limits.fields, &mut head.fields)? else {
+        return if bytes.len() >= limits.head_bytes { Err(ResponseError::HeadTooLarge) } else { Ok(None) };
+    };
+    let facts = check_cgi(head, request_method).inspect_err(|_| head.fields.clear())?;
+    Ok(Some((consumed, facts)))
+}
+
+fn check_cgi(head: &mut ResponseHead, request_method: &Method) -> Result<ResponseFacts, ResponseError> {
+    head.status = match head.fields.get(Known::Status) {
+        None if head.fields.is_empty() => return Err(ResponseError::NotHttp),
+        None => 200,
+        Some([hundreds @ b'1'..=b'5', tens @ b'0'..=b'9', ones @ b'0'..=b'9', reason @ ..])
+            if matches!(reason, [] | [b' ', ..]) =>
+        {
+            head.reason.extend_from_slice(reason.get(1..).unwrap_or_default());
+            [hundreds, tens, ones].into_iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'))
+        }
+        Some(_) => return Err(ResponseError::StatusInvalid),
+    };
+    head.fields.remove(Known::Status);
+    check(head, request_method)
+}
+
 /// Reads the status line into `head` and gives the position after it.
 ///
 /// The space after the status may be missing when the reason is: several small servers leave it out, and nothing else
