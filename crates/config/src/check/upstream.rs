@@ -1,0 +1,190 @@
+//! Upstreams, those that are short for one target included.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::gateway::{Endpoint, Pool, Scheme, Target, Timeouts, Upstream, UpstreamLimits, UpstreamTls};
+
+use super::files::{self, Pem};
+use super::names::Names;
+use crate::ctx::Ctx;
+use crate::decode::{At, default};
+use crate::scalar::{TargetUrl, Time};
+use crate::shape;
+use crate::tree::Place;
+
+pub(crate) struct Upstreams {
+    all: BTreeMap<Arc<str>, Arc<Upstream>>,
+    names: Names,
+    used: BTreeSet<Arc<str>>,
+    /// What an upstream of one target has beside it.
+    defaults: shape::Upstream,
+}
+
+pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstreams {
+    // The rest of an upstream comes from the same table as everything else.
+    let defaults = default("{ name: default, targets: [\"http://127.0.0.1\"] }", ctx)
+        .expect("an upstream of name and target must be readable");
+    let mut upstreams =
+        Upstreams { all: BTreeMap::new(), names: Names::new("upstream"), used: BTreeSet::new(), defaults };
+    for shape in shapes {
+        let targets: Vec<Target> = shape
+            .targets
+            .given()
+            .into_iter()
+            .flat_map(|targets| targets.iter())
+            .filter_map(|at| {
+                let url = target_url(at.value.0.url.given()?, ctx);
+                Some(target(&url, at.value.0.weight.number()))
+            })
+            .collect();
+        check_targets(shape, &targets, ctx);
+        check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
+        let tls = tls(&shape.tls, ctx);
+        if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
+            upstreams.insert(upstream(name.into(), targets, tls, shape));
+        }
+    }
+    upstreams
+}
+
+impl Upstreams {
+    fn insert(&mut self, upstream: Upstream) -> Arc<str> {
+        let name = Arc::clone(&upstream.name);
+        self.all.insert(Arc::clone(&name), Arc::new(upstream));
+        name
+    }
+
+    /// The upstream that `to: URL` is short for.
+    pub(crate) fn of_one(&mut self, name: &str, url: &At<TargetUrl>, ctx: &mut Ctx) -> Option<Arc<str>> {
+        if let Some(place) = self.names.place(name) {
+            let first = ctx.place_seen_from(place, url.place);
+            let message = format!("to: there is an upstream `{name}` already, at {first}");
+            ctx.error_with(url.place, message, format!("write `upstream: {name}` to use it"));
+            return None;
+        }
+        self.names.claim_text(name, url.place, ctx);
+        let url = target_url(url, ctx);
+        let tls = tls(&self.defaults.tls, ctx);
+        let shape = self.defaults.clone();
+        let name = self.insert(upstream(name.into(), vec![target(&url, 1)], tls, &shape));
+        self.used.insert(Arc::clone(&name));
+        Some(name)
+    }
+
+    /// The upstream that a name refers to.
+    pub(crate) fn named(&mut self, name: &str, place: Place, ctx: &mut Ctx) -> Option<Arc<str>> {
+        if !self.names.require(name, "upstream", place, ctx) {
+            return None;
+        }
+        let (name, _) = self.all.get_key_value(name)?;
+        let name = Arc::clone(name);
+        self.used.insert(Arc::clone(&name));
+        Some(name)
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<&Upstream> {
+        self.all.get(name).map(|upstream| &**upstream)
+    }
+
+    /// All of them; one that nothing leads to is worth a word.
+    pub(crate) fn finish(self, ctx: &mut Ctx) -> BTreeMap<Arc<str>, Arc<Upstream>> {
+        // A reference with an error may have meant it.
+        let references_hold = !ctx.has_errors();
+        for (name, place) in self.names.iter().filter(|_| references_hold) {
+            if !self.used.contains(name) {
+                let message = format!("no route leads to upstream `{name}`");
+                ctx.warn(place, message, "name it in a service or a route, or remove it");
+            }
+        }
+        self.all
+    }
+}
+
+fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shape::Upstream) -> Upstream {
+    Upstream {
+        name,
+        targets,
+        timeouts: overridden(None, &shape.timeouts),
+        limits: UpstreamLimits { head_bytes: shape.limits.head.0, fields: shape.limits.fields.number() },
+        pool: Pool { idle_max: shape.pool.idle_max.number(), idle: shape.pool.idle.0, age: shape.pool.age.0 },
+        tls,
+        proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
+    }
+}
+
+fn target(url: &TargetUrl, weight: u32) -> Target {
+    Target { url: url.text.as_ref().into(), scheme: url.scheme, endpoint: url.endpoint.clone(), weight }
+}
+
+/// With the path of a socket resolved, so that the URL means the same wherever it is shown.
+fn target_url(url: &At<TargetUrl>, ctx: &Ctx) -> TargetUrl {
+    match &url.endpoint {
+        Endpoint::Unix(path) => TargetUrl::unix(url.scheme, ctx.resolve(url.place, path)),
+        Endpoint::Host { .. } => url.value.clone(),
+    }
+}
+
+fn check_targets(shape: &shape::Upstream, targets: &[Target], ctx: &mut Ctx) {
+    let places = shape.targets.given().into_iter().flat_map(|targets| targets.iter());
+    for (index, (target, at)) in targets.iter().zip(places).enumerate() {
+        if targets.iter().take(index).any(|other| other.endpoint == target.endpoint) {
+            let message = format!("targets: `{}` stands here twice", target.url);
+            ctx.error_with(at.place, message, "`weight` gives a target a larger share");
+        }
+    }
+    let speaks_tls = targets.iter().any(|target| target.scheme == Scheme::Https);
+    if shape.tls.given && !speaks_tls && !targets.is_empty() {
+        ctx.warn(shape.tls.place, "tls: no target here speaks TLS", "write https:// in the target's URL");
+    }
+    if !shape.tls.verify.value {
+        let message =
+            "tls: with `verify: false` anyone between here and the target can read and change everything";
+        ctx.warn(shape.tls.verify.place, message, "give `ca` the authority of a private certificate");
+    }
+}
+
+fn tls(shape: &shape::UpstreamTls, ctx: &mut Ctx) -> UpstreamTls {
+    let client_certificate = shape.client_certificate.given();
+    UpstreamTls {
+        verify: shape.verify.value,
+        ca: shape.ca.given().map(|path| files::pem("ca", path, Pem::Certificate, ctx)),
+        client_certificate: client_certificate.and_then(|at| files::certificate(at, ctx)),
+        server_name: shape.server_name.given().map(|name| name.0.clone()),
+        http2: shape.http2.value,
+    }
+}
+
+/// The timeouts of the shape; where a base is given, only those that a person wrote.
+pub(crate) fn overridden(base: Option<&Timeouts>, shape: &shape::Timeouts) -> Timeouts {
+    let time = |at: &At<Time<1>>, base: Option<Duration>| base.filter(|_| !at.given).unwrap_or(at.0);
+    let total = shape.total.0.map(|total| total.0);
+    Timeouts {
+        connect: time(&shape.connect, base.map(|base| base.connect)),
+        tls: time(&shape.tls, base.map(|base| base.tls)),
+        send: time(&shape.send, base.map(|base| base.send)),
+        await_head: time(&shape.await_head, base.map(|base| base.await_head)),
+        body_idle: time(&shape.body_idle, base.map(|base| base.body_idle)),
+        total: base.map_or(total, |base| if shape.total.given { total } else { base.total }),
+    }
+}
+
+/// A limit for one step that is longer than the one for all of them can never be reached. Defaults may be longer:
+/// who sets only `total` means just that.
+pub(crate) fn check_total(shape: &shape::Timeouts, total: Option<Duration>, ctx: &mut Ctx) {
+    let Some(total) = total else { return };
+    let steps = [
+        ("connect", &shape.connect),
+        ("tls", &shape.tls),
+        ("send", &shape.send),
+        ("await-head", &shape.await_head),
+        ("body-idle", &shape.body_idle),
+    ];
+    for (key, step) in steps {
+        if step.given && step.0 > total {
+            let message = format!("{key}: {:?} must not be longer than `total`, which is {total:?}", step.0);
+            ctx.error(step.place, message);
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Values that are written as one word: each with its grammar, and a complaint that says what to write instead.
+
+mod address;
+mod amount;
+mod host;
+mod name;
+mod path;
+mod target;
+mod word;
+
+pub(crate) use address::{Listen, ManagementAddress, NetworkText};
+pub(crate) use amount::{Limited, Size, Time, Whole};
+pub(crate) use host::{HostPattern, HostSent, ServerName};
+pub(crate) use name::{
+    CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,
+};
+pub(crate) use path::{PathPattern, PathRewrite, PrefixPath};
+pub(crate) use target::TargetUrl;
+
+/// Everything that can be asked of a scalar, for tests: `= VALUE` or `! MESSAGE (HINT)`.
+#[cfg(test)]
+pub(crate) fn check<T: crate::decode::Scalar>(text: &str, show: impl Fn(T) -> String, expected: &str) {
+    let outcome = match T::parse(text) {
+        Ok(value) => format!("= {}", show(value)),
+        Err(complaint) => {
+            let hint = complaint.hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+            format!("! {}{hint}", complaint.message)
+        }
+    };
+    assert_eq!(outcome, expected, "{text:?}");
+}

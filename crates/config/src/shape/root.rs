@@ -1,0 +1,58 @@
+//! The top level of a file.
+
+use model::gateway::LogFormat;
+
+use super::shape;
+use super::{Consumer, Listener, Service, Upstream};
+use crate::decode::List;
+use crate::scalar::{FilePath, ManagementAddress, NetworkText, Size, Time, Whole};
+
+shape! {
+    /// The top level of a file. Every key may be left out; with no service, every request is answered 404.
+    Root {
+        /// The addresses Clearway accepts on. Lists of several files are joined.
+        listeners: List<Listener, 1> [= "[{ address: \"0.0.0.0:8080\" }]"] "[{ address: \"127.0.0.1:9000\" }]";
+        /// Peers whose `Forwarded`, `X-Forwarded-*`, `X-Request-Id` and `traceparent` are believed, and who may begin
+        /// a connection with a PROXY protocol header. From everyone else these headers are replaced.
+        trusted_proxies: List<NetworkText> [= "[]"] "[10.0.0.0/8, \"::1\"]";
+        /// Groups of targets that routes lead to.
+        upstreams: List<Upstream> [= "[]"] "[{ name: shop, targets: [\"http://127.0.0.1:8000\"] }]";
+        /// The APIs that are published.
+        services: List<Service> [= "[]"] "[{ name: orders, to: \"http://127.0.0.1:8000\" }]";
+        /// Applications that call services, with what they prove themselves with.
+        consumers: List<Consumer> [= "[]"] "[{ name: alice, api-keys: [\"${env:ALICE_KEY}\"] }]";
+        /// The log line that is written for every exchange.
+        log: Log [= "{}"] "{ format: json }";
+        /// How exchanges are kept for `clearway calls`.
+        records: Records [= "{}"] "{ retention-days: 30 }";
+        /// How long a stopping process waits for exchanges that are in flight.
+        grace: Time<0> [= "30s"] "2m";
+        /// Worker threads. Without this key there is one per core.
+        workers: Whole<1, 1024> [optional] "2";
+        /// The address of the management interface: health, readiness, metrics, management. Changing it needs a restart.
+        admin: ManagementAddress [= "127.0.0.1:8081"] "127.0.0.1:9081";
+        /// The data directory: records, identities, the control socket. One process owns it. Changing it needs a restart.
+        data: FilePath [= "clearway-data"] "/var/lib/clearway";
+    }
+}
+
+shape! {
+    /// The log line that is written for every exchange. It is derived from the record and holds no query values, no
+    /// credentials and no bodies.
+    Log {
+        /// How a line looks.
+        format: LogFormat [= "human"] "json";
+        /// The file that lines are appended to. Without this key they go to standard output.
+        file: FilePath [optional] "access.log";
+    }
+}
+
+shape! {
+    /// How exchanges are kept.
+    Records {
+        /// Days of records that are kept; 0 keeps none.
+        retention_days: Whole<0, 3650> [= "7"] "30";
+        /// All record files together; the oldest day goes first.
+        size_max: Size<{ 1 << 20 }, { 1 << 50 }> [= "4GiB"] "20GiB";
+    }
+}

@@ -1,0 +1,101 @@
+//! Upstreams and their targets.
+
+use model::gateway::ProxyProtocolVersion;
+
+use super::{Certificate, shape};
+use crate::decode::{HasShort, List, Short};
+use crate::scalar::{FilePath, Limited, Name, ServerName, Size, TargetUrl, Time, Whole};
+
+shape! {
+    /// A named group of targets.
+    Upstream {
+        /// What routes call it.
+        name: Name [required] "shop";
+        /// Where requests go; each one is a URL, or keys with values.
+        targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
+        /// How long the steps of an attempt may take.
+        timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
+        /// How large a response head may be.
+        limits: UpstreamLimits [= "{}"] "{ head: 128KiB }";
+        /// Connections that are kept for the next request.
+        pool: Pool [= "{}"] "{ idle: 4s }";
+        /// TLS towards `https://` targets.
+        tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
+        /// Begin each connection with a PROXY protocol header that names the client.
+        proxy_protocol: ProxyProtocolVersion [optional] "v2";
+    }
+}
+
+shape! {
+    /// One address of an upstream.
+    Target {
+        /// `http://`, `https://` (HTTP/2 where both sides can, else HTTP/1.1), `h2c://` (HTTP/2 with prior knowledge),
+        /// `unix:/path` (HTTP/1.1), `uwsgi://host:port` or `uwsgi+unix:/path`. Names are resolved again when their TTL ends.
+        url: TargetUrl [required] "http://127.0.0.1:8001";
+        /// Its share of the requests, relative to the other targets.
+        weight: Whole<1, 1000> [= "1"] "2";
+    }
+}
+
+impl HasShort for Target {
+    const KEY: &'static str = "url";
+    type Value = TargetUrl;
+}
+
+shape! {
+    /// How long the steps of an attempt may take. Each limit is recorded under its own fault. A route can override
+    /// each one.
+    Timeouts {
+        /// To connect, over all addresses of the name. After it 504, and another target is tried.
+        connect: Time<1> [= "2s"] "500ms";
+        /// For the TLS handshake.
+        tls: Time<1> [= "10s"] "3s";
+        /// Between two writes of the request that made progress.
+        send: Time<1> [= "30s"] "20s";
+        /// From the end of the request to the end of the response head: how long the API may think.
+        await_head: Time<1> [= "60s"] "10s";
+        /// Between two reads of the response body. Event streams send a comment more often than this.
+        body_idle: Time<1> [= "300s"] "1m";
+        /// For the whole exchange, all attempts together. Unlimited by default, because streams are long.
+        total: Limited<Time<1>> [= "unlimited"] "10m";
+    }
+}
+
+shape! {
+    /// How large a response head may be. Above it 502.
+    UpstreamLimits {
+        /// The response head, status line included.
+        head: Size<1024, { 16 << 20 }> [= "64KiB"] "128KiB";
+        /// Fields of a response head.
+        fields: Whole<8, 10_000> [= "256"] "500";
+    }
+}
+
+shape! {
+    /// Connections that are kept for the next request.
+    Pool {
+        /// Idle connections kept per worker thread and target.
+        idle_max: Whole<0, 100_000> [= "64"] "16";
+        /// How long one is kept idle. The default lies below the 2s after which Gunicorn closes; a request on a
+        /// connection that the server is just closing is lost.
+        idle: Time<1> [= "1500ms"] "4s";
+        /// How old a connection may get.
+        age: Time<1> [= "10m"] "1h";
+    }
+}
+
+shape! {
+    /// TLS towards `https://` targets.
+    UpstreamTls {
+        /// Whether the certificate must be valid and for this name.
+        verify: bool [= "true"] "false";
+        /// A PEM file with the authorities that are believed. Without this key they are those of the system.
+        ca: FilePath [optional] "ca.pem";
+        /// What Clearway proves itself with, where the target asks for it.
+        client_certificate: Certificate [optional] "{ certificate: client.pem, key: client-key.pem }";
+        /// The name that is asked for and verified. Without this key it is the host of the target.
+        server_name: ServerName [optional] "shop.internal";
+        /// Whether HTTP/2 is offered.
+        http2: bool [= "true"] "false";
+    }
+}
