@@ -182,6 +182,7 @@ limit_names! {
     Send "send";
     Tls "tls";
     Total "total";
+    UwsgiPacket "uwsgi-packet";
 }
 
 impl std::fmt::Display for LimitName {

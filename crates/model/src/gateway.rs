@@ -190,7 +190,7 @@ pub struct Match {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostMatch {
-    /// Lower case, without port.
+    /// Lower case, without port; an IPv6 address in its brackets.
     Exact(Box<str>),
     /// `*.example.com`, kept as `.example.com`: any number of labels before it, at least one.
     Suffix(Box<str>),

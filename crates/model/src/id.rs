@@ -86,14 +86,19 @@ impl RequestIds {
         RequestIds { random: seed | 1, last: 0 }
     }
 
-    /// The next id for this Unix time in microseconds. The sub-millisecond part fills the 12 bits of `rand_a`, as
-    /// RFC 9562 section 6.2 method 3 allows; a clock that stands still or steps back counts upwards from the last id.
-    pub fn next(&mut self, unix_micros: u64) -> RequestId {
+    /// A number to tell things apart by; not for secrets.
+    pub fn random(&mut self) -> u64 {
         // xorshift64*: cheap, and good enough to keep ids of different threads and processes apart.
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;
-        let random = self.random.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 2;
+        self.random.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// The next id for this Unix time in microseconds. The sub-millisecond part fills the 12 bits of `rand_a`, as
+    /// RFC 9562 section 6.2 method 3 allows; a clock that stands still or steps back counts upwards from the last id.
+    pub fn next(&mut self, unix_micros: u64) -> RequestId {
+        let random = self.random() >> 2;
         let (millis, micros) = (unix_micros / 1000, unix_micros % 1000);
         let fraction = micros * 4096 / 1000;
         let id = u128::from(millis) << 80

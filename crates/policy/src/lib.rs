@@ -1,1 +1,11 @@
-//! Placeholder; grows with its first use.
+//! Policies: rules applied to requests of a route. One file per policy; their order is [`policy::ORDER`].
+//!
+//! A policy sees the canonical request and decides; it knows neither listeners nor the store. To add one: a file here,
+//! a variant in `model::gateway::Policy`, and a line in `policy.rs`.
+
+mod api_key;
+mod consumers;
+mod policy;
+
+pub use consumers::Consumers;
+pub use policy::{Policies, Rejection, Subject};

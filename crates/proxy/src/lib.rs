@@ -1,1 +1,33 @@
-//! Placeholder; grows with its first use.
+//! The data plane: accept, route, policies, pick a target, attempt, answer, record.
+//!
+//! It is handed a checked [`model::Gateway`] and serves it; it never reads configuration, and knows neither the database
+//! nor the doctor. What happened leaves as one [`model::Exchange`] per request through [`Records`].
+
+mod answer;
+mod attempt;
+mod client;
+mod deadline;
+mod download;
+mod exchange;
+mod forward;
+mod http1;
+mod http2;
+mod listen;
+mod overload;
+mod record;
+mod route;
+mod server;
+mod serving;
+mod tls;
+mod tunnel;
+mod whole;
+mod worker;
+
+pub mod telemetry;
+
+pub use listen::ListenerState;
+pub use record::Records;
+pub use route::{Destination, RouteTable};
+pub use server::{Server, StartError};
+pub use serving::Serving;
+pub use worker::Shared;

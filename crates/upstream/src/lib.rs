@@ -1,1 +1,25 @@
-//! Placeholder; grows with its first use.
+//! The house's only HTTP client: resolve, dial, TLS, pool, and one attempt on a connection.
+//!
+//! It knows upstreams and targets, not routes and policies. An attempt is driven by polling: the caller owns both
+//! sides of an exchange and decides what a failure means; this crate says exactly how it came about.
+
+pub mod body;
+pub mod buffers;
+mod connection;
+mod dial;
+mod failure;
+mod http1;
+mod http2;
+pub mod http2_stream;
+pub mod io;
+mod pool;
+mod resolve;
+mod target;
+pub mod tls;
+
+pub use connection::{Connection, Request, UploadFailure};
+pub use dial::{Addresses, DialTimes};
+pub use failure::Failure;
+pub use pool::{Lease, Pool, SWEEP_EVERY, head_limits};
+pub use resolve::Resolver;
+pub use target::{Registry, Target, TargetState, Upstream};

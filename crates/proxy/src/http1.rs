@@ -1,0 +1,523 @@
+//! HTTP/1.x towards clients: one connection, its requests one after another.
+
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use model::{Fault, Phase};
+use upstream::body::{
+    BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
+};
+use upstream::buffers;
+use upstream::io::{Output, Transport};
+use wire::http1::HeadLimits;
+use wire::{Fields, Framing, Known, RequestError, RequestFacts, ResponseHead, Version};
+
+use crate::answer::Answer;
+use crate::client::{ClientFailure, DownloadFailure, Downstream, ResponseForm, TunnelEnd};
+use crate::deadline::Deadline;
+use crate::exchange::{self, Context, Finish, Scratch, Stop};
+use crate::forward::Peer;
+use crate::listen::Listening;
+use crate::worker::{Idle, Worker};
+
+/// A request body that nobody wanted is read to this size, to keep the connection; a larger one ends it.
+const DISCARD_BYTES: u64 = 256 << 10;
+/// How long a closing connection waits for the client to have read its last answer.
+const LINGER: Duration = Duration::from_secs(2);
+/// Read ahead of the current response: enough for pipelined requests, no more.
+const READ_AHEAD_BYTES: usize = 16 << 10;
+
+/// The connection.
+#[derive(Debug)]
+pub(crate) struct Http1 {
+    io: Transport,
+    input: BytesMut,
+    output: Output,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    body_max: Option<u64>,
+    version: Version,
+    /// `100 Continue` is owed before the body is read.
+    owes_continue: bool,
+    responded: bool,
+    /// Another request may follow the current one.
+    keep: bool,
+    gone: bool,
+}
+
+/// What came after waiting for a request.
+enum Next {
+    Request(RequestFacts),
+    /// The client is done, or its time is up before it sent anything.
+    End,
+    /// What it sent is not a request.
+    Malformed(RequestError),
+    HeadTimeout,
+    /// The HTTP/2 preface: this connection is for somebody else.
+    Http2,
+}
+
+/// Serves one connection to its end. `input` are bytes that were read already.
+pub(crate) async fn serve(
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    io: Transport,
+    input: BytesMut,
+    peer: Peer,
+) {
+    let mut connection = Http1::new(io, input);
+    let mut timer = Deadline::default();
+    let mut served = 0u64;
+    let idle = worker.register_idle();
+    loop {
+        let settings = listening.settings();
+        let wait = if served == 0 { settings.timeouts.client_head } else { settings.timeouts.keep_alive };
+        if !connection.wait_readable(&worker, &idle, &mut timer, Instant::now() + wait).await {
+            break;
+        }
+        served += 1;
+        let is_last = served >= settings.limits.requests_per_connection;
+        // The exchange's state is large: it lives only while there is one, so that an idle connection is small.
+        let next = Box::pin(one(&worker, &listening, &mut connection, &peer, &mut timer, is_last)).await;
+        match next {
+            After::Next => connection.rest(),
+            After::Close => {
+                connection.linger(&mut timer).await;
+                break;
+            }
+            After::Drop => break,
+            After::Http2 => {
+                let Http1 { io, input, .. } = connection;
+                drop(idle);
+                return crate::http2::serve(worker, listening, io, input, peer).await;
+            }
+        }
+    }
+}
+
+enum After {
+    Next,
+    Close,
+    Drop,
+    Http2,
+}
+
+/// Reads one request and runs its exchange.
+async fn one(
+    worker: &Rc<Worker>,
+    listening: &Rc<Listening>,
+    connection: &mut Http1,
+    peer: &Peer,
+    timer: &mut Deadline,
+    is_last: bool,
+) -> After {
+    let started = Instant::now();
+    let mut scratch = worker.lend_scratch();
+    let limits = listening.head_limits();
+    let deadline = started + listening.settings().timeouts.client_head;
+    let may_be_http2 = listening.settings().http2 && !peer.tls;
+    let next = connection.read_head(&limits, &mut scratch, timer, deadline, may_be_http2).await;
+    let serving = worker.serving();
+    let ctx = Context { worker, serving: &serving, listening, peer, started };
+    let after = match next {
+        Next::End => After::Drop,
+        Next::Http2 => After::Http2,
+        Next::Request(facts) => {
+            let _in_flight = worker.in_flight();
+            let mut record = worker.begin_record(ctx);
+            worker.fill_record(ctx, &scratch.request, &mut record);
+            connection.begin(&facts, scratch.request.version, !is_last && !worker.is_draining());
+            let run = exchange::run(ctx, connection, &mut scratch, &facts, &mut record);
+            let finish = match AssertUnwindSafe(run).catch_unwind().await {
+                Ok(finish) => finish,
+                Err(_) => {
+                    answer_alone(ctx, connection, &mut scratch, Fault::Internal, None, &mut record).await
+                }
+            };
+            record.request_body_bytes = record.request_body_bytes.max(connection.counts().0);
+            worker.finish_record(record, started);
+            settle(listening, connection, finish).await
+        }
+        Next::Malformed(error) => {
+            let mut record = worker.begin_record(ctx);
+            let detail = Some(error.rule().into());
+            answer_alone(ctx, connection, &mut scratch, error.fault(), detail, &mut record).await;
+            worker.finish_record(record, started);
+            After::Close
+        }
+        Next::HeadTimeout => {
+            let mut record = worker.begin_record(ctx);
+            answer_alone(ctx, connection, &mut scratch, Fault::ClientHeadTimeout, None, &mut record).await;
+            worker.finish_record(record, started);
+            After::Close
+        }
+    };
+    worker.return_scratch(scratch);
+    after
+}
+
+/// Answers without an exchange: the request could not be read, or our own code failed.
+async fn answer_alone(
+    ctx: Context<'_>,
+    connection: &mut Http1,
+    scratch: &mut Scratch,
+    fault: Fault,
+    detail: Option<Box<str>>,
+    record: &mut model::Exchange,
+) -> Finish {
+    let phase = if fault == Fault::Internal { Phase::Policy } else { Phase::ReadRequest };
+    let stop = Stop::Refused { answer: Answer::new(fault), phase, detail };
+    connection.keep = false;
+    connection.owes_continue = false;
+    let Some(answer) = exchange::close_record(stop, connection.responded, record) else {
+        return Finish::Abort;
+    };
+    let body = answer.write(&mut scratch.response, None, record.id, None);
+    exchange::send_answer(ctx, connection, &mut scratch.response, body, false, record).await
+}
+
+/// Decides whether the connection can go on.
+async fn settle(listening: &Listening, connection: &mut Http1, finish: Finish) -> After {
+    match finish {
+        Finish::Tunneled => After::Drop,
+        Finish::Abort => {
+            // A reset, not a clean end: the client must not take what it has for the whole.
+            connection.io.socket().reset_on_close();
+            After::Drop
+        }
+        Finish::Complete if connection.gone => After::Drop,
+        Finish::Complete if connection.keep && !connection.body_is_read() => {
+            if connection.owes_continue {
+                // It may or may not send the body that it was never told to send.
+                return After::Close;
+            }
+            let deadline = Instant::now() + listening.settings().timeouts.client_body_idle;
+            connection.body_max = None;
+            if exchange::discard_body(connection, deadline, DISCARD_BYTES).await {
+                After::Next
+            } else {
+                After::Close
+            }
+        }
+        Finish::Complete if connection.keep => After::Next,
+        Finish::Complete => After::Close,
+    }
+}
+
+impl Http1 {
+    fn new(io: Transport, input: BytesMut) -> Http1 {
+        Http1 {
+            io,
+            input,
+            output: Output::default(),
+            incoming: Incoming::new(Framing::None),
+            outgoing: Outgoing::new(Framing::None),
+            body_max: None,
+            version: Version::Http11,
+            owes_continue: false,
+            responded: false,
+            keep: true,
+            gone: false,
+        }
+    }
+
+    /// Between requests: holds no buffers.
+    fn rest(&mut self) {
+        if self.input.is_empty() {
+            buffers::give_back(std::mem::take(&mut self.input));
+        }
+        self.output.reset();
+    }
+
+    /// Waits for the first byte of a request; false when there will be none.
+    async fn wait_readable(
+        &mut self,
+        worker: &Worker,
+        idle: &Idle,
+        timer: &mut Deadline,
+        deadline: Instant,
+    ) -> bool {
+        if !self.input.is_empty() {
+            return true;
+        }
+        let readable = poll_fn(|cx| {
+            if self.input.capacity() == 0 {
+                self.input = buffers::lend();
+            }
+            match self.io.poll_read_buf(cx, &mut self.input) {
+                Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
+                Poll::Pending => buffers::give_back(std::mem::take(&mut self.input)),
+            }
+            idle.wait(cx);
+            // While draining, a request that is already on its way is still answered.
+            let deadline = worker.idle_until().map_or(deadline, |until| until.min(deadline));
+            timer.poll(deadline, cx).map(|()| false)
+        })
+        .await;
+        readable
+    }
+
+    async fn read_head(
+        &mut self,
+        limits: &HeadLimits,
+        scratch: &mut Scratch,
+        timer: &mut Deadline,
+        deadline: Instant,
+        may_be_http2: bool,
+    ) -> Next {
+        poll_fn(|cx| {
+            loop {
+                if may_be_http2 && self.input.starts_with(b"PRI ") {
+                    let seen = self.input.len().min(wire::H2_PREFACE.len());
+                    if self.input.get(..seen) == wire::H2_PREFACE.get(..seen) {
+                        if seen == wire::H2_PREFACE.len() {
+                            return Poll::Ready(Next::Http2);
+                        }
+                        match self.poll_more(cx) {
+                            Poll::Ready(true) => continue,
+                            Poll::Ready(false) => return Poll::Ready(Next::End),
+                            Poll::Pending => return timer.poll(deadline, cx).map(|()| Next::End),
+                        }
+                    }
+                }
+                match wire::parse_request(&self.input, limits, &mut scratch.request) {
+                    Ok(Some((consumed, facts))) => {
+                        bytes::Buf::advance(&mut self.input, consumed);
+                        return Poll::Ready(Next::Request(facts));
+                    }
+                    Ok(None) => {}
+                    Err(error) => return Poll::Ready(Next::Malformed(error)),
+                }
+                match self.poll_more(cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(Next::End),
+                    Poll::Pending => return timer.poll(deadline, cx).map(|()| Next::HeadTimeout),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads once; false at the end of the stream.
+    fn poll_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
+        if self.input.capacity() == 0 {
+            self.input = buffers::lend();
+        } else if self.input.len() == self.input.capacity() {
+            self.input.reserve(buffers::READ_BYTES);
+        }
+        self.io.poll_read_buf(cx, &mut self.input).map(|result| result.is_ok_and(|n| n > 0))
+    }
+
+    /// A request was read.
+    fn begin(&mut self, facts: &RequestFacts, version: Version, may_keep: bool) {
+        self.incoming = Incoming::new(facts.framing);
+        self.outgoing = Outgoing::new(Framing::None);
+        self.body_max = None;
+        self.version = version;
+        self.owes_continue = facts.expect_continue && facts.framing != Framing::None;
+        self.responded = false;
+        self.keep = facts.keep_alive && may_keep;
+    }
+
+    /// Closes so that the client can read its last answer: our side first, then what it still sends is read away for a
+    /// while. A close with unread input would reset the connection and could take the answer with it.
+    async fn linger(&mut self, timer: &mut Deadline) {
+        let deadline = Instant::now() + LINGER;
+        let mut shut = false;
+        poll_fn(|cx| {
+            if !shut {
+                match std::pin::Pin::new(&mut self.io).poll_shutdown_any(cx) {
+                    Poll::Ready(true) => shut = true,
+                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Pending => return timer.poll(deadline, cx),
+                }
+            }
+            loop {
+                self.input.clear();
+                match self.poll_more(cx) {
+                    Poll::Ready(true) => {}
+                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Pending => return timer.poll(deadline, cx),
+                }
+            }
+        })
+        .await;
+    }
+}
+
+/// Shutting down as a poll that says whether it worked.
+trait Shutdown {
+    fn poll_shutdown_any(self: std::pin::Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<bool>;
+}
+
+impl Shutdown for Transport {
+    fn poll_shutdown_any(self: std::pin::Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<bool> {
+        tokio::io::AsyncWrite::poll_shutdown(self, cx).map(|result| result.is_ok())
+    }
+}
+
+impl Source for Http1 {
+    type Failure = ClientFailure;
+
+    fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Offer, ClientFailure>> {
+        if self.owes_continue {
+            self.owes_continue = false;
+            if self.input.is_empty() && !self.responded {
+                self.output.bytes().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+        }
+        if !self.responded
+            && self.output.pending() > 0
+            && self.output.poll_drain(&mut self.io, cx)?.is_pending()
+        {
+            return Poll::Pending;
+        }
+        let offer = ready!(self.incoming.poll_piece(&mut self.io, &mut self.input, cx));
+        if let Some(max) = self.body_max
+            && self.incoming.total > max
+        {
+            return Poll::Ready(Err(ClientFailure::TooLarge { max }));
+        }
+        Poll::Ready(offer.map_err(|failure| match failure {
+            BodyFailure::Truncated | BodyFailure::Io(_) => {
+                self.gone = true;
+                ClientFailure::Gone
+            }
+            BodyFailure::Malformed(rule) => {
+                self.keep = false;
+                ClientFailure::Malformed { fault: Fault::RequestMalformed, rule }
+            }
+        }))
+    }
+
+    fn piece(&self) -> &[u8] {
+        self.incoming.piece(&self.input)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.incoming.consume(&mut self.input, n);
+    }
+
+    fn take(&mut self, max: usize) -> Bytes {
+        self.incoming.take(&mut self.input, max)
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        self.incoming.trailers()
+    }
+}
+
+impl From<std::io::Error> for ClientFailure {
+    fn from(_: std::io::Error) -> ClientFailure {
+        ClientFailure::Gone
+    }
+}
+
+impl Downstream for Http1 {
+    fn limit_body(&mut self, max: Option<u64>) {
+        self.body_max = max;
+    }
+
+    fn body_is_read(&self) -> bool {
+        self.incoming.is_done()
+    }
+
+    fn inform(&mut self, head: &ResponseHead) {
+        // HTTP/1.0 has no 1xx (RFC 9110 section 15.2).
+        if self.version == Version::Http11 {
+            let reason =
+                if head.reason.is_empty() { wire::reason(head.status).as_bytes() } else { &head.reason };
+            let output = self.output.bytes();
+            wire::encode_response_head(output, Version::Http11, head.status, reason, &head.fields);
+        }
+    }
+
+    fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm) {
+        let framing = self.frame(head, form);
+        self.outgoing = Outgoing::new(framing);
+        self.responded = true;
+        self.keep &= framing != Framing::Close;
+        if head.status == 101 {
+            self.keep = false;
+        } else if !self.keep {
+            head.fields.push_known(Known::Connection, b"close");
+        } else if self.version == Version::Http10 {
+            head.fields.push_known(Known::Connection, b"keep-alive");
+        }
+        let reason = if head.reason.is_empty() { wire::reason(head.status).as_bytes() } else { &head.reason };
+        wire::encode_response_head(self.output.bytes(), Version::Http11, head.status, reason, &head.fields);
+    }
+
+    fn has_responded(&self) -> bool {
+        self.responded
+    }
+
+    fn poll_download<S: Source>(
+        &mut self,
+        source: &mut S,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<(), DownloadFailure<S::Failure>>> {
+        let transfer = poll_transfer(&mut self.io, &mut self.output, &mut self.outgoing, source, cx);
+        Poll::Ready(ready!(transfer).map_err(|failure| match failure {
+            TransferFailure::Source(failure) => DownloadFailure::Upstream(failure),
+            TransferFailure::Sink(SinkFailure::Io(_)) => {
+                self.gone = true;
+                DownloadFailure::ClientGone
+            }
+            TransferFailure::Sink(SinkFailure::TooLong | SinkFailure::TooShort) => DownloadFailure::Length,
+        }))
+    }
+
+    fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
+        while self.input.len() < READ_AHEAD_BYTES {
+            match self.poll_more(cx) {
+                Poll::Ready(true) => {}
+                Poll::Ready(false) => {
+                    self.gone = true;
+                    return Poll::Ready(());
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Pending
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.output.pending() > 0
+    }
+
+    fn counts(&self) -> (u64, u64) {
+        (self.incoming.total, self.outgoing.total)
+    }
+
+    fn tunnel_end(&mut self) -> Option<TunnelEnd<'_>> {
+        Some(TunnelEnd { io: &mut self.io, input: &mut self.input, output: &mut self.output })
+    }
+}
+
+impl Http1 {
+    /// How the response's end is told to this client; sets the fields that say so.
+    fn frame(&self, head: &mut ResponseHead, form: ResponseForm) -> Framing {
+        if form.bodiless || head.status == 101 {
+            return Framing::None;
+        }
+        match form.framing {
+            Framing::Length(length) => Framing::Length(length),
+            Framing::None => {
+                head.fields.set(Known::ContentLength, b"0");
+                Framing::Length(0)
+            }
+            Framing::Chunked | Framing::Close if self.version == Version::Http10 => Framing::Close,
+            Framing::Chunked | Framing::Close => {
+                head.fields.remove(Known::ContentLength);
+                head.fields.push_known(Known::TransferEncoding, b"chunked");
+                Framing::Chunked
+            }
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Listeners: sockets, their settings while running, and what happens to a connection before its first request.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use model::gateway::{ListenAddress, Listener, Network, ProxyProtocol};
+use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
+use tokio::time::timeout;
+use upstream::io::{Socket, Transport};
+use wire::http1::HeadLimits;
+
+use crate::forward::Peer;
+use crate::tls::ServerTls;
+use crate::worker::Worker;
+
+/// Connections the kernel may hold before we accept them; it takes the smaller of this and `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// What all workers share of a listener. Settings are swapped by a reload, the socket stays.
+#[derive(Debug)]
+pub struct ListenerState {
+    /// The address it is bound to, with the real port.
+    pub bound: ListenAddress,
+    pub(crate) settings: ArcSwap<Listener>,
+    pub(crate) tls: ArcSwap<Option<ServerTls>>,
+    /// Open connections.
+    pub connections: AtomicUsize,
+}
+
+/// One worker's view of a listener, as it was when a connection began.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    settings: Arc<Listener>,
+    tls: Arc<Option<ServerTls>>,
+}
+
+/// A socket that accepts.
+#[derive(Debug)]
+pub(crate) enum Acceptor {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl ListenerState {
+    pub fn new(settings: Arc<Listener>, bound: ListenAddress) -> Result<ListenerState, String> {
+        let tls = ServerTls::for_listener(&settings)?;
+        Ok(ListenerState {
+            bound,
+            settings: ArcSwap::new(settings),
+            tls: ArcSwap::from_pointee(tls),
+            connections: AtomicUsize::new(0),
+        })
+    }
+
+    /// The current settings.
+    pub fn settings(&self) -> Arc<Listener> {
+        self.settings.load_full()
+    }
+
+    /// Takes over new settings for connections to come.
+    pub fn reconfigure(&self, settings: Arc<Listener>, tls: Option<ServerTls>) {
+        self.settings.store(settings);
+        self.tls.store(Arc::new(tls));
+    }
+}
+
+impl Listening {
+    pub(crate) fn new(state: &Arc<ListenerState>) -> Listening {
+        Listening { settings: state.settings.load_full(), tls: state.tls.load_full() }
+    }
+
+    pub(crate) fn settings(&self) -> &Listener {
+        &self.settings
+    }
+
+    pub(crate) fn head_limits(&self) -> HeadLimits {
+        let limits = &self.settings.limits;
+        HeadLimits {
+            head_bytes: limits.head_bytes.as_usize(),
+            fields: limits.fields,
+            target_bytes: limits.target_bytes.as_usize(),
+        }
+    }
+
+    /// Whether a request for `host` may come on a connection that was made for `server_name`: both are served with the
+    /// same certificate (RFC 9110 section 15.5.20).
+    pub(crate) fn same_certificate(&self, server_name: &str, host: &str) -> bool {
+        match &*self.tls {
+            Some(tls) => tls.index(server_name) == tls.index(host),
+            None => true,
+        }
+    }
+}
+
+/// Counts an open connection for as long as it lives.
+struct Open(Arc<ListenerState>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Acceptor {
+    pub(crate) fn from_std(socket: BoundSocket) -> io::Result<Acceptor> {
+        Ok(match socket {
+            BoundSocket::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
+            BoundSocket::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
+        })
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, Option<SocketAddr>)> {
+        match self {
+            Acceptor::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // A connection that was reset since is found out by its first read.
+                let _ = stream.set_nodelay(true);
+                Ok((Socket::Tcp(stream), Some(address)))
+            }
+            Acceptor::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
+        }
+    }
+}
+
+/// Accepts for as long as the worker does.
+pub(crate) async fn accept_loop(
+    worker: Rc<Worker>,
+    state: Arc<ListenerState>,
+    acceptor: Acceptor,
+    stop: Rc<Notify>,
+) {
+    let mut stopping = false;
+    loop {
+        let accepted = tokio::select! {
+            // What is queued comes first: a stopping listener accepts it all before it closes.
+            biased;
+            accepted = acceptor.accept() => accepted,
+            () = stop.notified(), if !stopping => {
+                stopping = true;
+                continue;
+            }
+            () = std::future::ready(()), if stopping => return,
+        };
+        match accepted {
+            Ok((socket, address)) => {
+                let listening = Rc::new(Listening::new(&state));
+                let open = state.connections.fetch_add(1, Ordering::Relaxed);
+                let guard = Open(state.clone());
+                let is_over = open >= listening.settings.limits.connections;
+                let owner = worker.clone();
+                worker.spawn_connection(async move {
+                    let _guard = guard;
+                    if is_over {
+                        crate::overload::refuse(&owner, &listening, socket, address).await;
+                    } else {
+                        begin(owner, listening, socket, address).await;
+                    }
+                });
+            }
+            // Out of descriptors, mostly: connections that end give some back. Accepting at once would spin.
+            Err(error) if !is_about_one_connection(&error) => {
+                tokio::time::sleep(Duration::from_millis(50)).await
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// accept(2): errors of the connection that was to be accepted, not of the listener.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// PROXY header, TLS, and then the protocol that was agreed on.
+async fn begin(
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    mut socket: Socket,
+    address: Option<SocketAddr>,
+) {
+    let mut client = address;
+    let mut local = socket.local_address();
+    let limit = listening.settings.timeouts.client_head;
+    let trusted = worker.serving().gateway.trusted_proxies.clone();
+    let mut input = BytesMut::new();
+    if listening.settings.proxy_protocol == ProxyProtocol::Require {
+        match timeout(limit, read_proxy_header(&mut socket, &mut input, &trusted, address)).await {
+            Ok(Some(Some((source, destination)))) => {
+                client = Some(source);
+                local = Some(destination);
+            }
+            Ok(Some(None)) => {}
+            Ok(None) | Err(_) => return,
+        }
+    }
+    let mut peer = Peer::new(client, local, &trusted);
+    let tls = listening.tls.clone();
+    let Some(tls) = &*tls else {
+        return crate::http1::serve(worker, listening, Transport::Plain(socket), input, peer).await;
+    };
+    let accepted = timeout(limit, tls.accept(socket, input)).await;
+    let (transport, server_name) = match accepted {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(reason)) => {
+            return crate::overload::record_tls_failure(&worker, &listening, &peer, reason.to_string());
+        }
+        Err(_) => {
+            let reason = format!("the handshake took longer than {limit:?}");
+            return crate::overload::record_tls_failure(&worker, &listening, &peer, reason);
+        }
+    };
+    peer.tls = true;
+    peer.server_name = server_name;
+    if transport.alpn() == Some(b"h2") {
+        crate::http2::serve(worker, listening, transport, BytesMut::new(), peer).await;
+    } else {
+        crate::http1::serve(worker, listening, transport, BytesMut::new(), peer).await;
+    }
+}
+
+/// Reads a PROXY header, which only a trusted proxy may send. `None`: the connection is not acceptable.
+async fn read_proxy_header(
+    socket: &mut Socket,
+    input: &mut BytesMut,
+    trusted: &[Network],
+    peer: Option<SocketAddr>,
+) -> Option<Option<(SocketAddr, SocketAddr)>> {
+    use tokio::io::AsyncReadExt;
+    // A Unix socket has no address: its file permissions say who may connect.
+    let may_speak = peer.is_none_or(|peer| trusted.iter().any(|network| network.contains(peer.ip())));
+    if !may_speak {
+        return None;
+    }
+    loop {
+        if socket.read_buf(input).await.ok()? == 0 {
+            return None;
+        }
+        if let Some((consumed, addresses)) = wire::proxy_protocol::parse(input).ok()? {
+            bytes::Buf::advance(input, consumed);
+            return Some(addresses);
+        }
+    }
+}
+
+/// A bound socket, not yet registered with a runtime.
+#[derive(Debug)]
+pub(crate) enum BoundSocket {
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Binds one socket per worker. All are bound before the first accepts, so that a failure costs nobody a connection.
+pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<(ListenAddress, Vec<BoundSocket>)> {
+    match address {
+        ListenAddress::Tcp(address) => {
+            refuse_if_in_use(*address)?;
+            let first = bind_tcp(*address)?;
+            let bound = first.local_addr()?;
+            let mut sockets = vec![BoundSocket::Tcp(first)];
+            for _ in 1..workers {
+                sockets.push(BoundSocket::Tcp(bind_tcp(bound)?));
+            }
+            Ok((ListenAddress::Tcp(bound), sockets))
+        }
+        ListenAddress::Unix(path) => {
+            remove_stale(path)?;
+            let listener = std::os::unix::net::UnixListener::bind(path)?;
+            listener.set_nonblocking(true)?;
+            // As other proxies do: whoever can reach the directory may connect.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+            let mut sockets = Vec::new();
+            for _ in 1..workers {
+                sockets.push(BoundSocket::Unix(listener.try_clone()?));
+            }
+            sockets.push(BoundSocket::Unix(listener));
+            Ok((address.clone(), sockets))
+        }
+    }
+}
+
+/// A socket that shares its port can be bound beside another process of the same user, which would then get half of the
+/// connections. Binding one that does not share finds out.
+fn refuse_if_in_use(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let probe = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        probe.set_only_v6(false)?;
+    }
+    probe.bind(&address.into())?;
+    probe.listen(1)
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A socket file that nobody listens on is left over from a process that was killed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => {
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(io::ErrorKind::AddrInUse.into());
+            }
+            std::fs::remove_file(path)
+        }
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, "the path exists and is not a socket")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,247 @@
+//! The server: its workers and listeners from start to drain, and the swap of what is served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use model::Gateway;
+use model::gateway::{ListenAddress, Listener};
+use tokio::sync::mpsc;
+use upstream::Registry;
+
+use crate::listen::{self, BoundSocket, ListenerState};
+use crate::record::Records;
+use crate::serving::Serving;
+use crate::tls::ServerTls;
+use crate::worker::{self, Command, DRAIN_IDLE, Shared};
+
+/// A running data plane.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    registry: Registry,
+    workers: Vec<Handle>,
+    /// By the address in the configuration.
+    listeners: HashMap<ListenAddress, Arc<ListenerState>>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::UnboundedSender<Command>,
+    thread: JoinHandle<()>,
+}
+
+/// Why it cannot start or take over a configuration: each reason is a sentence for the operator.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StartError(pub Vec<String>);
+
+/// A listener that is bound and does not accept yet.
+struct Prepared {
+    address: ListenAddress,
+    state: Arc<ListenerState>,
+    sockets: Vec<BoundSocket>,
+}
+
+impl Server {
+    /// Binds everything, then serves. Nothing is accepted unless all of it worked.
+    pub fn start(gateway: Arc<Gateway>, registry: Registry) -> Result<Server, StartError> {
+        let serving = Serving::new(gateway.clone(), &registry, None).map_err(StartError)?;
+        let count = gateway.workers.unwrap_or_else(default_workers).max(1);
+        let prepared = prepare(&gateway.listeners, count).map_err(StartError)?;
+        let shared = Arc::new(Shared {
+            serving: ArcSwap::from_pointee(serving),
+            records: Records::default(),
+            in_flight: AtomicUsize::new(0),
+            idle_connections: AtomicUsize::new(0),
+        });
+        let mut workers = Vec::new();
+        for number in 0..count {
+            workers
+                .push(start_worker(number, &shared).map_err(|error| {
+                    StartError(vec![format!("failed to start a worker thread: {error}")])
+                })?);
+        }
+        let mut server = Server { shared, registry, workers, listeners: HashMap::new() };
+        for listener in prepared {
+            server.listen(listener);
+        }
+        Ok(server)
+    }
+
+    fn listen(&mut self, prepared: Prepared) {
+        for (worker, socket) in self.workers.iter().zip(prepared.sockets) {
+            // A worker that is gone has panicked, which its thread's join reports.
+            let _ = worker.commands.send(Command::Listen(prepared.state.clone(), socket));
+        }
+        self.listeners.insert(prepared.address, prepared.state);
+    }
+
+    /// Serves another configuration from now on, or goes on as before and says every reason why not. Sockets of
+    /// listeners that stay are not touched; exchanges under way finish as they began.
+    pub fn reload(&mut self, gateway: Arc<Gateway>) -> Result<(), StartError> {
+        let current = self.shared.serving.load_full();
+        let mut problems = Vec::new();
+        let serving = match Serving::new(gateway.clone(), &self.registry, Some(&current)) {
+            Ok(serving) => Some(serving),
+            Err(reasons) => {
+                problems.extend(reasons);
+                None
+            }
+        };
+        let (kept, new): (Vec<_>, Vec<_>) = gateway
+            .listeners
+            .iter()
+            .cloned()
+            .partition(|listener| self.listeners.contains_key(&listener.address));
+        let mut changes = Vec::new();
+        for listener in kept {
+            match ServerTls::for_listener(&listener) {
+                Ok(tls) => changes.push((listener, tls)),
+                Err(reason) => problems.push(format!("listener {}: {reason}", listener.address)),
+            }
+        }
+        let prepared = match prepare(&new, self.workers.len()) {
+            Ok(prepared) => prepared,
+            Err(reasons) => {
+                problems.extend(reasons);
+                Vec::new()
+            }
+        };
+        let (Some(serving), true) = (serving, problems.is_empty()) else { return Err(StartError(problems)) };
+        self.shared.serving.store(Arc::new(serving));
+        for (listener, tls) in changes {
+            if let Some(state) = self.listeners.get(&listener.address) {
+                state.reconfigure(listener, tls);
+            }
+        }
+        for listener in prepared {
+            self.listen(listener);
+        }
+        self.unlisten_all_but(&gateway.listeners);
+        Ok(())
+    }
+
+    fn unlisten_all_but(&mut self, wanted: &[Arc<Listener>]) {
+        let workers = &self.workers;
+        self.listeners.retain(|address, state| {
+            let stays = wanted.iter().any(|listener| listener.address == *address);
+            if !stays {
+                for worker in workers {
+                    let _ = worker.commands.send(Command::Unlisten(state.bound.clone()));
+                }
+            }
+            stays
+        });
+    }
+
+    /// Reads the certificates again. Those that cannot be read stay as they were, and the reason is told.
+    pub fn reload_certificates(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for state in self.listeners.values() {
+            let settings = state.settings();
+            match ServerTls::for_listener(&settings) {
+                Ok(tls) => state.reconfigure(settings, tls),
+                Err(reason) => problems.push(format!("listener {}: {reason}", state.bound)),
+            }
+        }
+        problems
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The listeners as they are bound.
+    pub fn listeners(&self) -> impl Iterator<Item = &Arc<ListenerState>> {
+        self.listeners.values()
+    }
+
+    /// Stops accepting and finishes what is in flight; says whether everything was finished within `grace`.
+    pub fn drain(self, grace: Duration) -> bool {
+        let now = Instant::now();
+        let idle_until = now + DRAIN_IDLE.min(grace);
+        for worker in &self.workers {
+            let _ = worker.commands.send(Command::Drain { idle_until });
+        }
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for worker in self.workers {
+                let _ = worker.thread.join();
+            }
+            let _ = done.send(());
+        });
+        let in_time = finished.recv_timeout(grace).is_ok();
+        for state in self.listeners.values() {
+            if let ListenAddress::Unix(path) = &state.bound {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+        in_time
+    }
+}
+
+fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn start_worker(number: usize, shared: &Arc<Shared>) -> std::io::Result<Handle> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let shared = shared.clone();
+    let (started, ready) = std::sync::mpsc::channel();
+    let thread =
+        std::thread::Builder::new().name(format!("worker-{number}")).spawn(
+            move || match worker::runtime() {
+                Ok(runtime) => {
+                    let _ = started.send(Ok(()));
+                    worker::run(runtime, shared, seed(number), receiver);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            },
+        )?;
+    ready.recv().map_err(|_| std::io::Error::other("the thread ended at once"))??;
+    Ok(Handle { commands, thread })
+}
+
+/// Keeps the ids of workers and processes apart.
+fn seed(number: usize) -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    let mut hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    hasher.write_usize(number);
+    hasher.finish()
+}
+
+/// Binds listeners; gives every reason if any cannot be.
+fn prepare(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<Prepared>, Vec<String>> {
+    let mut prepared = Vec::new();
+    let mut problems = Vec::new();
+    for listener in listeners {
+        match prepare_one(listener, workers) {
+            Ok(ready) => prepared.push(ready),
+            Err(reason) => problems.push(reason),
+        }
+    }
+    if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+}
+
+fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, String> {
+    let address = &listener.address;
+    let (bound, sockets) = listen::bind(address, workers).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!(
+                "{address} is in use by another process; stop it, or choose another address with --listen"
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => format!(
+            "no permission to listen on {address}; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
+        ),
+        _ => format!("failed to listen on {address}: {error}"),
+    })?;
+    let state = ListenerState::new(listener.clone(), bound)
+        .map_err(|reason| format!("listener {address}: {reason}"))?;
+    Ok(Prepared { address: address.clone(), state: Arc::new(state), sockets })
+}

@@ -1,0 +1,1 @@
+//! Derived from the record: log line and metrics.

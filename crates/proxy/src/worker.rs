@@ -1,0 +1,333 @@
+//! A worker: one thread, one single-threaded runtime, its own connections, pools and timers.
+//!
+//! Nothing on the path of a request is shared with another worker but counters, the serving configuration and the queue
+//! of records.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+use arc_swap::ArcSwap;
+use model::gateway::ListenAddress;
+use model::{Ending, Exchange, Protocol, RequestIds, Timeline};
+use tokio::runtime::LocalRuntime;
+use tokio::sync::{Notify, mpsc};
+use upstream::Pool;
+use wire::{RequestHead, Version};
+
+use crate::deadline::Deadline;
+use crate::exchange::{Context, Scratch};
+use crate::forward;
+use crate::listen::{Acceptor, BoundSocket, ListenerState, accept_loop};
+use crate::record::Records;
+use crate::serving::Serving;
+
+/// Heads and timers kept for reuse per worker: about as many as there are exchanges at once.
+const KEPT_MAX: usize = 256;
+
+/// What all workers share.
+#[derive(Debug)]
+pub struct Shared {
+    pub serving: ArcSwap<Serving>,
+    pub records: Records,
+    /// Exchanges under way.
+    pub in_flight: AtomicUsize,
+    /// Idle upstream connections, summed over workers; each adds its changes once a second.
+    pub idle_connections: AtomicUsize,
+}
+
+/// What a worker is told to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Listen(Arc<ListenerState>, BoundSocket),
+    /// Accept what is queued, then close.
+    Unlisten(ListenAddress),
+    /// Stop accepting; finish what is in flight; idle connections are closed at this time.
+    Drain {
+        idle_until: Instant,
+    },
+}
+
+/// One worker's state.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub pool: Pool,
+    pub ids: RefCell<RequestIds>,
+    shared: Arc<Shared>,
+    scratches: RefCell<Vec<Box<Scratch>>>,
+    timers: RefCell<Vec<Deadline>>,
+    idle: RefCell<HashMap<u64, Rc<IdleSlot>, ahash::RandomState>>,
+    next_idle: Cell<u64>,
+    idle_until: Cell<Option<Instant>>,
+    connections: Cell<usize>,
+    all_closed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct IdleSlot(RefCell<Option<Waker>>);
+
+/// A connection's place among those that a drain has to wake.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    worker: Rc<Worker>,
+    number: u64,
+    slot: Rc<IdleSlot>,
+}
+
+/// Counts an exchange for as long as it runs.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Shared>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.worker.idle.borrow_mut().remove(&self.number);
+    }
+}
+
+impl Idle {
+    /// The current task wants to be woken by a drain.
+    pub(crate) fn wait(&self, cx: &TaskContext<'_>) {
+        let mut waker = self.slot.0.borrow_mut();
+        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            *waker = Some(cx.waker().clone());
+        }
+    }
+}
+
+impl Worker {
+    fn new(shared: Arc<Shared>, seed: u64) -> Worker {
+        Worker {
+            pool: Pool::default(),
+            ids: RefCell::new(RequestIds::new(seed)),
+            shared,
+            scratches: RefCell::default(),
+            timers: RefCell::default(),
+            idle: RefCell::default(),
+            next_idle: Cell::new(0),
+            idle_until: Cell::new(None),
+            connections: Cell::new(0),
+            all_closed: Notify::new(),
+        }
+    }
+
+    /// The configuration that serves now.
+    pub(crate) fn serving(&self) -> Arc<Serving> {
+        self.shared.serving.load_full()
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.idle_until.get().is_some()
+    }
+
+    /// Until when an idle connection may stay; `None` while nothing is drained.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        self.idle_until.get()
+    }
+
+    pub(crate) fn register_idle(self: &Rc<Self>) -> Idle {
+        let number = self.next_idle.get();
+        self.next_idle.set(number + 1);
+        let slot = Rc::new(IdleSlot::default());
+        self.idle.borrow_mut().insert(number, slot.clone());
+        Idle { worker: self.clone(), number, slot }
+    }
+
+    pub(crate) fn lend_scratch(&self) -> Box<Scratch> {
+        self.scratches.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn return_scratch(&self, mut scratch: Box<Scratch>) {
+        scratch.request.clear();
+        scratch.response.clear();
+        let mut kept = self.scratches.borrow_mut();
+        if kept.len() < KEPT_MAX && scratch.request.fields.size_bytes() == 0 {
+            kept.push(scratch);
+        }
+    }
+
+    pub(crate) fn lend_timer(&self) -> Deadline {
+        self.timers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn return_timer(&self, timer: Deadline) {
+        let mut kept = self.timers.borrow_mut();
+        if kept.len() < KEPT_MAX {
+            kept.push(timer);
+        }
+    }
+
+    /// Counts an exchange that begins.
+    pub(crate) fn in_flight(&self) -> InFlight {
+        self.shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(self.shared.clone())
+    }
+
+    /// Runs a connection's task and counts it.
+    pub(crate) fn spawn_connection(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+        self.connections.set(self.connections.get() + 1);
+        let guard = ConnectionGuard(self.clone());
+        tokio::task::spawn_local(async move {
+            let _guard = guard;
+            task.await;
+        });
+    }
+
+    /// A record of which nothing is known yet but that something began.
+    pub(crate) fn begin_record(&self, ctx: Context<'_>) -> Exchange {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix_micros = (now.as_micros() as u64).saturating_sub(ctx.started.elapsed().as_micros() as u64);
+        Exchange {
+            id: self.ids.borrow_mut().next(unix_micros),
+            started_unix_micros: unix_micros,
+            listener: ctx.listening.settings().name.clone(),
+            client: ctx.peer.client.map(|address| address.ip().to_canonical()),
+            protocol: Protocol::Http11,
+            tls: ctx.peer.tls,
+            method: model::Method::Get,
+            host: "".into(),
+            path: "".into(),
+            service: None,
+            route: None,
+            consumer: None,
+            external_id: None,
+            status: 0,
+            ending: Ending::ANSWERED,
+            detail: None,
+            request_body_bytes: 0,
+            response_body_bytes: 0,
+            timeline: Timeline::default(),
+            attempts: Vec::new(),
+        }
+    }
+
+    /// What the head tells.
+    pub(crate) fn fill_record(&self, ctx: Context<'_>, head: &RequestHead, record: &mut Exchange) {
+        record.protocol = match head.version {
+            Version::Http10 => Protocol::Http10,
+            Version::Http11 => Protocol::Http11,
+            Version::Http2 => Protocol::Http2,
+        };
+        record.method = head.method.clone();
+        record.host = cut(head.target.host(), 255).into();
+        record.path = cut(head.target.path(), 1024).into();
+        if ctx.peer.trusted {
+            record.client = forward::client_address(head, ctx.peer, &ctx.serving.gateway.trusted_proxies);
+            record.external_id = forward::external_id(head, ctx.peer);
+        }
+        record.timeline.head_micros = crate::exchange::micros_since(ctx.started);
+    }
+
+    /// Hands a record over.
+    pub(crate) fn finish_record(&self, mut record: Exchange, started: Instant) {
+        record.timeline.done_micros = crate::exchange::micros_since(started);
+        self.shared.records.push(record);
+    }
+
+    fn drain(&self, idle_until: Instant) {
+        self.idle_until.set(Some(idle_until));
+        for slot in self.idle.borrow().values() {
+            if let Some(waker) = slot.0.borrow_mut().take() {
+                waker.wake();
+            }
+        }
+    }
+}
+
+struct ConnectionGuard(Rc<Worker>);
+
+impl Drop for ConnectionGuard {
+    fn drop(&mut self) {
+        let open = self.0.connections.get() - 1;
+        self.0.connections.set(open);
+        if open == 0 {
+            self.0.all_closed.notify_one();
+        }
+    }
+}
+
+/// The longest beginning of at most `max` bytes that does not split a character.
+fn cut(text: &str, max: usize) -> &str {
+    text.get(..text.floor_char_boundary(max)).unwrap_or(text)
+}
+
+/// The body of a worker's thread: until drained.
+pub(crate) fn run(
+    runtime: LocalRuntime,
+    shared: Arc<Shared>,
+    seed: u64,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+) {
+    let worker = Rc::new(Worker::new(shared, seed));
+    runtime.block_on(async {
+        let sweeper = tokio::task::spawn_local(sweep(worker.clone()));
+        let mut accepting: Vec<(ListenAddress, Rc<Notify>)> = Vec::new();
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Listen(state, socket) => {
+                    let Ok(acceptor) = Acceptor::from_std(socket) else { continue };
+                    let stop = Rc::new(Notify::new());
+                    accepting.push((state.bound.clone(), stop.clone()));
+                    tokio::task::spawn_local(accept_loop(worker.clone(), state, acceptor, stop));
+                }
+                Command::Unlisten(address) => accepting.retain(|(bound, stop)| {
+                    if *bound == address {
+                        stop.notify_one();
+                    }
+                    *bound != address
+                }),
+                Command::Drain { idle_until } => {
+                    for (_, stop) in accepting.drain(..) {
+                        stop.notify_one();
+                    }
+                    worker.drain(idle_until);
+                    break;
+                }
+            }
+        }
+        // Let the accept loops take what is queued before asking whether anything is open.
+        tokio::task::yield_now().await;
+        while worker.connections.get() > 0 {
+            worker.all_closed.notified().await;
+        }
+        sweeper.abort();
+    });
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut known = 0usize;
+    loop {
+        tokio::time::sleep(upstream::SWEEP_EVERY).await;
+        worker.pool.sweep();
+        let now = worker.pool.idle_count();
+        let total = &worker.shared.idle_connections;
+        if now >= known {
+            total.fetch_add(now - known, Ordering::Relaxed);
+        } else {
+            total.fetch_sub(known - now, Ordering::Relaxed);
+        }
+        known = now;
+    }
+}
+
+/// A runtime for one worker.
+pub(crate) fn runtime() -> std::io::Result<LocalRuntime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .event_interval(61)
+        .build_local(tokio::runtime::LocalOptions::default())
+}
+
+/// How long idle client connections stay open while draining, so that a request on its way is answered.
+pub(crate) const DRAIN_IDLE: Duration = Duration::from_secs(1);

@@ -1,0 +1,212 @@
+//! A fresh connection to a target: resolve, connect to any of its addresses, PROXY header, TLS.
+//!
+//! Each step has its own time limit and its own fault. Addresses are tried as RFC 8305 says: the next one starts when
+//! the one before failed or has not answered within 250 ms, and the first to connect wins.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use model::gateway::{Endpoint, ProxyProtocolVersion, Scheme};
+use model::{Fault, LimitName, PeerEnd, Phase};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::failure::Failure;
+use crate::io::{Socket, Transport};
+use crate::target::{Target, Upstream};
+
+/// RFC 8305 section 5: the recommended connection attempt delay.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Addresses tried per dial: enough for every sensible name, and a bound for others.
+const ADDRESSES_MAX: usize = 16;
+
+/// A connection that is ready for its first request, and how long its parts took.
+#[derive(Debug)]
+pub(crate) struct Dialed {
+    pub transport: Transport,
+    pub address: Option<SocketAddr>,
+    pub times: DialTimes,
+}
+
+/// How long the steps of a dial took; `None` if one did not happen or did not end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DialTimes {
+    pub resolve: Option<Duration>,
+    pub connect: Option<Duration>,
+    pub tls: Option<Duration>,
+}
+
+/// Who the connection is made for, for the PROXY header.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    pub client: SocketAddr,
+    pub listener: SocketAddr,
+}
+
+/// Makes a connection. The times of the steps that did happen are filled in when it fails, too.
+pub(crate) async fn dial(
+    upstream: &Upstream,
+    target: &Target,
+    addresses: Option<Addresses>,
+    times: &mut DialTimes,
+) -> Result<Dialed, Failure> {
+    let limits = &upstream.settings.timeouts;
+    let (mut socket, address) = match &target.settings.endpoint {
+        Endpoint::Unix(path) => {
+            let started = Instant::now();
+            let stream = timeout(limits.connect, UnixStream::connect(path)).await;
+            times.connect = Some(started.elapsed());
+            (Socket::Unix(connected(stream, limits.connect)?), None)
+        }
+        Endpoint::Host { port, .. } => {
+            let resolved = resolve(target, limits.connect, times).await?;
+            let started = Instant::now();
+            let stream = timeout(limits.connect, connect_any(&resolved, *port)).await;
+            let (stream, address) = connected(stream, limits.connect)?;
+            times.connect = Some(started.elapsed());
+            (Socket::Tcp(stream), Some(address))
+        }
+    };
+    if let (Some(version), Some(addresses)) = (upstream.settings.proxy_protocol, addresses) {
+        send_proxy_header(&mut socket, version, addresses).await?;
+    }
+    let transport = match (target.settings.scheme, &upstream.tls) {
+        (Scheme::Https, Some(config)) => {
+            let started = Instant::now();
+            let transport = handshake(socket, target, config, limits.tls).await?;
+            times.tls = Some(started.elapsed());
+            transport
+        }
+        _ => Transport::Plain(socket),
+    };
+    Ok(Dialed { transport, address, times: *times })
+}
+
+async fn resolve(
+    target: &Target,
+    limit: Duration,
+    times: &mut DialTimes,
+) -> Result<Arc<[std::net::IpAddr]>, Failure> {
+    let Some(name) = &target.name else {
+        return Err(Failure::new(Phase::Resolve, Fault::Internal).with_detail("a target without a name"));
+    };
+    if let crate::resolve::Resolution::Known(addresses) = name.now() {
+        return Ok(addresses);
+    }
+    let started = Instant::now();
+    let found = timeout(limit, name.addresses()).await;
+    times.resolve = Some(started.elapsed());
+    match found {
+        Ok(Ok(addresses)) => Ok(addresses),
+        Ok(Err(reason)) => Err(Failure::new(Phase::Resolve, Fault::DnsFailed).with_detail(&*reason)),
+        Err(_) => Err(Failure::timeout(Phase::Resolve, Fault::DnsFailed, LimitName::Resolve, limit)),
+    }
+}
+
+fn connected<T>(
+    result: Result<io::Result<T>, tokio::time::error::Elapsed>,
+    limit: Duration,
+) -> Result<T, Failure> {
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(connect_failure(&error)),
+        Err(_) => Err(Failure::timeout(Phase::Connect, Fault::ConnectTimeout, LimitName::Connect, limit)),
+    }
+}
+
+fn connect_failure(error: &io::Error) -> Failure {
+    let fault = match error.kind() {
+        // A missing socket file is the Unix form of "nothing listens there".
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Fault::ConnectRefused,
+        io::ErrorKind::TimedOut => Fault::ConnectTimeout,
+        _ => Fault::ConnectFailed,
+    };
+    Failure::new(Phase::Connect, fault).with_errno(error)
+}
+
+async fn connect_any(addresses: &[std::net::IpAddr], port: u16) -> io::Result<(TcpStream, SocketAddr)> {
+    let mut rest = addresses.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(*ip, port));
+    let mut running = FuturesUnordered::new();
+    let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    loop {
+        let more = rest.next();
+        let is_last = more.is_none();
+        if let Some(address) = more {
+            running.push(connect_one(address));
+        } else if running.is_empty() {
+            return Err(last_error);
+        }
+        tokio::select! {
+            biased;
+            Some(result) = running.next() => match result {
+                Ok(connected) => return Ok(connected),
+                Err(error) => last_error = error,
+            },
+            () = sleep(ATTEMPT_DELAY), if !is_last => {}
+        }
+    }
+}
+
+async fn connect_one(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, address))
+}
+
+async fn send_proxy_header(
+    socket: &mut Socket,
+    version: ProxyProtocolVersion,
+    addresses: Addresses,
+) -> Result<(), Failure> {
+    let mut header = Vec::with_capacity(108);
+    match version {
+        ProxyProtocolVersion::V1 => {
+            wire::proxy_protocol::encode_v1(&mut header, Some((addresses.client, addresses.listener)));
+        }
+        ProxyProtocolVersion::V2 => {
+            wire::proxy_protocol::encode_v2(&mut header, Some((addresses.client, addresses.listener)));
+        }
+    }
+    // A new connection's send buffer always has room for it: this does not wait.
+    socket
+        .write_all(&header)
+        .await
+        .map_err(|error| Failure::new(Phase::Connect, Fault::ConnectFailed).with_errno(&error))
+}
+
+async fn handshake(
+    socket: Socket,
+    target: &Target,
+    config: &Arc<rustls::ClientConfig>,
+    limit: Duration,
+) -> Result<Transport, Failure> {
+    let Some(name) = target.server_name.clone() else {
+        return Err(Failure::new(Phase::Tls, Fault::Internal).with_detail("a TLS target without a name"));
+    };
+    match timeout(limit, TlsConnector::from(config.clone()).connect(name, socket)).await {
+        Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream.into()))),
+        Ok(Err(error)) => Err(tls_failure(&error)),
+        Err(_) => Err(Failure::timeout(Phase::Tls, Fault::TlsTimeout, LimitName::Tls, limit)),
+    }
+}
+
+fn tls_failure(error: &io::Error) -> Failure {
+    let mut failure = Failure::new(Phase::Tls, Fault::TlsFailed);
+    failure.errno = error.raw_os_error();
+    failure.peer_end = match error.kind() {
+        io::ErrorKind::UnexpectedEof => Some(PeerEnd::Fin),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(PeerEnd::Rst),
+        _ => None,
+    };
+    let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(rustls::Error::AlertReceived(alert)) = reason {
+        failure.tls_alert = Some(u8::from(*alert));
+    }
+    failure.with_detail(error.to_string())
+}

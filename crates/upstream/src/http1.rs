@@ -1,0 +1,260 @@
+//! One HTTP/1.1 (or uwsgi) connection to a target, and the exchange on it.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use model::{Fault, Limit, LimitName, Method, PeerEnd, Phase};
+use wire::http1::{HeadLimits, ResponseError, ResponseFacts};
+use wire::{Fields, Framing, ResponseHead};
+
+use crate::body::{
+    BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
+};
+use crate::buffers;
+use crate::connection::{Request, UploadFailure};
+use crate::failure::{Failure, excerpt};
+use crate::io::{Output, Transport};
+
+/// A connection that carries one exchange at a time.
+#[derive(Debug)]
+pub struct Http1 {
+    io: Transport,
+    input: BytesMut,
+    output: Output,
+    incoming: Incoming,
+    outgoing: Outgoing,
+    /// uwsgi packets instead of HTTP request heads; the response is HTTP/1 and ends with the connection.
+    uwsgi: bool,
+    /// Whether the messages so far allow another request.
+    keep: bool,
+    /// The request is out, end included.
+    sent: bool,
+    received: u64,
+    pub(crate) served: u32,
+    pub(crate) created: Instant,
+    pub(crate) idle_since: Instant,
+}
+
+impl Http1 {
+    pub fn new(io: Transport, uwsgi: bool) -> Http1 {
+        let now = Instant::now();
+        Http1 {
+            io,
+            input: BytesMut::new(),
+            output: Output::default(),
+            incoming: Incoming::new(Framing::None),
+            outgoing: Outgoing::new(Framing::None),
+            uwsgi,
+            keep: true,
+            sent: false,
+            received: 0,
+            served: 0,
+            created: now,
+            idle_since: now,
+        }
+    }
+
+    /// Begins an exchange: encodes the head; nothing is written yet.
+    pub(crate) fn start(&mut self, request: &Request<'_>) -> Result<(), Failure> {
+        self.output.reset();
+        self.received = 0;
+        self.sent = false;
+        self.outgoing = Outgoing::new(request.framing);
+        self.incoming = Incoming::new(Framing::None);
+        if self.uwsgi {
+            self.keep = false;
+            request.encode_uwsgi(self.output.bytes()).map_err(|_| {
+                Failure::new(Phase::Send, Fault::RequestHeadTooLarge)
+                    .with_limit(Limit::Bytes { name: LimitName::UwsgiPacket, max: 65_535 })
+            })
+        } else {
+            let output = self.output.bytes();
+            wire::encode::encode_request_head(
+                output,
+                &request.head.method,
+                request.target,
+                &request.head.fields,
+            );
+            Ok(())
+        }
+    }
+
+    /// Sends the request; ready when all of it has left this process.
+    pub(crate) fn poll_upload<S: Source>(
+        &mut self,
+        source: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UploadFailure<S::Failure>>> {
+        let transfer = poll_transfer(&mut self.io, &mut self.output, &mut self.outgoing, source, cx);
+        let result = ready!(transfer).map_err(|failure| match failure {
+            TransferFailure::Source(failure) => UploadFailure::Client(failure),
+            TransferFailure::Sink(SinkFailure::Io(error)) => {
+                UploadFailure::Upstream(Failure::new(Phase::Send, Fault::SendFailed).with_errno(&error))
+            }
+            TransferFailure::Sink(SinkFailure::TooLong | SinkFailure::TooShort) => UploadFailure::Upstream(
+                Failure::new(Phase::Send, Fault::Internal).with_detail("a body unlike its announced length"),
+            ),
+        });
+        self.sent = result.is_ok();
+        self.keep &= result.is_ok();
+        Poll::Ready(result)
+    }
+
+    /// The next response head. Informational ones (1xx) come one by one before the final one.
+    pub(crate) fn poll_head(
+        &mut self,
+        method: &Method,
+        limits: &HeadLimits,
+        head: &mut ResponseHead,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseFacts, Failure>> {
+        loop {
+            if !self.input.is_empty() {
+                let parsed = if self.uwsgi {
+                    wire::uwsgi::parse_head(&self.input, limits, method, head)
+                } else {
+                    wire::http1::parse_response(&self.input, limits, method, head)
+                };
+                let parsed = parsed.map_err(|error| self.malformed(error, limits))?;
+                if let Some((consumed, facts)) = parsed {
+                    bytes::Buf::advance(&mut self.input, consumed);
+                    if !facts.informational {
+                        self.incoming = Incoming::new(facts.framing);
+                        self.keep &= facts.keep_alive && facts.framing != Framing::Close;
+                    }
+                    return Poll::Ready(Ok(facts));
+                }
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) => {
+                    let failure = Failure::new(Phase::AwaitHead, Fault::EarlyClose).with_fin();
+                    return Poll::Ready(Err(self.partial(failure)));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let failure = Failure::new(Phase::AwaitHead, Fault::Reset).with_errno(&error);
+                    return Poll::Ready(Err(self.partial(failure)));
+                }
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.input.capacity() == 0 {
+            self.input = buffers::lend();
+        }
+        if self.input.len() == self.input.capacity() {
+            self.input.reserve(buffers::READ_BYTES);
+        }
+        let read = ready!(self.io.poll_read_buf(cx, &mut self.input))?;
+        self.received += read as u64;
+        Poll::Ready(Ok(read))
+    }
+
+    fn malformed(&self, error: ResponseError, limits: &HeadLimits) -> Failure {
+        let failure = Failure::new(Phase::AwaitHead, error.fault());
+        match error.fault() {
+            Fault::ResponseHeadTooLarge if error.rule().contains("fields") => failure
+                .with_limit(Limit::Count { name: LimitName::ResponseFields, max: limits.fields as u64 }),
+            Fault::ResponseHeadTooLarge => failure
+                .with_limit(Limit::Bytes { name: LimitName::ResponseHead, max: limits.head_bytes as u64 }),
+            _ => failure,
+        }
+        .with_detail(format!("{}; {}", error.rule(), excerpt(&self.input)))
+    }
+
+    /// A head that broke off shows what there was of it.
+    fn partial(&self, failure: Failure) -> Failure {
+        if self.input.is_empty() {
+            return failure;
+        }
+        failure.with_detail(format!("after {} bytes of the head; {}", self.input.len(), excerpt(&self.input)))
+    }
+
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.output.pending() > 0
+    }
+
+    /// Bytes on the wire in this exchange: sent, received.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.output.total(), self.received + self.incoming.read)
+    }
+
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.io
+    }
+
+    /// Gives the raw stream away after an upgrade, with what was read beyond the head.
+    pub(crate) fn into_tunnel(self) -> (Transport, BytesMut) {
+        (self.io, self.input)
+    }
+
+    /// Whether another request may follow: both messages are complete and nothing surplus arrived.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.keep && self.sent && self.incoming.is_done() && self.input.is_empty()
+    }
+
+    /// Rests in the pool: holds no buffers.
+    pub(crate) fn park(&mut self, now: Instant) {
+        self.served += 1;
+        self.idle_since = now;
+        buffers::give_back(std::mem::take(&mut self.input));
+        self.output.reset();
+    }
+
+    /// Looks, without waiting, whether an idle connection is still good: a close, an error or unasked-for bytes all
+    /// mean that it is not.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        let mut probe = buffers::lend();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let alive = self.io.poll_read_buf(&mut cx, &mut probe).is_pending();
+        buffers::give_back(probe);
+        alive
+    }
+
+    pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {
+        now.duration_since(self.idle_since) >= idle || now.duration_since(self.created) >= age
+    }
+}
+
+impl Source for Http1 {
+    type Failure = Failure;
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Offer, Failure>> {
+        self.incoming.poll_piece(&mut self.io, &mut self.input, cx).map_err(|failure| {
+            match failure {
+                BodyFailure::Truncated => Failure::new(Phase::Body, Fault::BodyTruncated).with_fin(),
+                BodyFailure::Io(error) => {
+                    let mut failure = Failure::new(Phase::Body, Fault::BodyReset).with_errno(&error);
+                    if error.kind() == io::ErrorKind::UnexpectedEof {
+                        // TLS: the stream ended without close_notify.
+                        failure.fault = Fault::BodyTruncated;
+                        failure.peer_end = Some(PeerEnd::Fin);
+                    }
+                    failure
+                }
+                BodyFailure::Malformed(rule) => {
+                    Failure::new(Phase::Body, Fault::BodyMalformed).with_detail(rule)
+                }
+            }
+        })
+    }
+
+    fn piece(&self) -> &[u8] {
+        self.incoming.piece(&self.input)
+    }
+
+    fn consume(&mut self, n: usize) {
+        self.incoming.consume(&mut self.input, n);
+    }
+
+    fn take(&mut self, max: usize) -> Bytes {
+        self.incoming.take(&mut self.input, max)
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        self.incoming.trailers()
+    }
+}

@@ -1,0 +1,288 @@
+//! HTTP/2 to a target: one connection per worker and target carries many exchanges.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, SendStream};
+use http::Uri;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use model::{Fault, Limit, LimitName, Method, PeerEnd, Phase};
+use wire::http1::{HeadLimits, ResponseFacts};
+use wire::{Fields, Framing, ResponseHead, Version};
+
+use crate::body::{Offer, Source};
+use crate::connection::{Request, UploadFailure};
+use crate::failure::Failure;
+use crate::http2_stream::{Http2Incoming, Http2TransferFailure, fields_from, header_map, poll_transfer};
+use crate::io::Transport;
+
+/// What one stream, and one connection, may have under way towards us before we read.
+const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Held per stream while the target's window is closed.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+
+/// A connection that several exchanges of one worker share.
+#[derive(Clone, Debug)]
+pub(crate) struct Http2Connection {
+    sender: SendRequest<Bytes>,
+    shared: Rc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    open: Cell<bool>,
+    streams: Cell<usize>,
+    served: Cell<u32>,
+    created: Instant,
+    idle_since: Cell<Instant>,
+}
+
+/// One exchange on such a connection.
+#[derive(Debug)]
+pub struct Http2 {
+    connection: Http2Connection,
+    response: Option<ResponseFuture>,
+    upload: Option<SendStream<Bytes>>,
+    download: Option<Http2Incoming>,
+    sent: u64,
+    received: u64,
+}
+
+impl Http2Connection {
+    /// Speaks HTTP/2 on a fresh transport; the connection is driven by a task of the current worker.
+    pub(crate) async fn handshake(io: Transport, limits: &HeadLimits) -> Result<Http2Connection, Failure> {
+        let (sender, connection) = h2::client::Builder::new()
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buffer_size(SEND_BUFFER_BYTES)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .enable_push(false)
+            .handshake(io)
+            .await
+            .map_err(|error| failure(Phase::Connect, &error))?;
+        let now = Instant::now();
+        let shared = Rc::new(Shared {
+            open: Cell::new(true),
+            streams: Cell::new(0),
+            served: Cell::new(0),
+            created: now,
+            idle_since: Cell::new(now),
+        });
+        let driven = shared.clone();
+        tokio::task::spawn_local(async move {
+            // Its streams learn of an error themselves.
+            let _ = connection.await;
+            driven.open.set(false);
+        });
+        Ok(Http2Connection { sender, shared })
+    }
+
+    /// A place for one more exchange, if there is one.
+    pub(crate) fn open(&self) -> Option<Http2> {
+        if !self.is_open() || self.shared.streams.get() >= self.sender.current_max_send_streams() {
+            return None;
+        }
+        self.shared.streams.set(self.shared.streams.get() + 1);
+        Some(Http2 {
+            connection: self.clone(),
+            response: None,
+            upload: None,
+            download: None,
+            sent: 0,
+            received: 0,
+        })
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.shared.open.get()
+    }
+
+    pub(crate) fn served(&self) -> u32 {
+        self.shared.served.get()
+    }
+
+    pub(crate) fn idle(&self, now: Instant) -> Duration {
+        if self.shared.streams.get() > 0 { Duration::ZERO } else { now - self.shared.idle_since.get() }
+    }
+
+    pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {
+        self.idle(now) >= idle || now - self.shared.created >= age
+    }
+}
+
+impl Drop for Http2 {
+    fn drop(&mut self) {
+        let shared = &self.connection.shared;
+        shared.streams.set(shared.streams.get().saturating_sub(1));
+        shared.served.set(shared.served.get() + 1);
+        shared.idle_since.set(Instant::now());
+        if let Some(upload) = &mut self.upload {
+            // No effect on a stream that ended; otherwise the target learns that nobody waits any more.
+            upload.send_reset(Reason::CANCEL);
+        }
+    }
+}
+
+impl Http2 {
+    pub(crate) fn start(&mut self, request: &Request<'_>) -> Result<(), Failure> {
+        let internal = |reason: String| Failure::new(Phase::Send, Fault::Internal).with_detail(reason);
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if request.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
+        let authority = Authority::try_from(request.authority);
+        parts.authority = Some(authority.map_err(|error| internal(error.to_string()))?);
+        let target = PathAndQuery::try_from(request.target);
+        parts.path_and_query = Some(target.map_err(|error| internal(error.to_string()))?);
+        let uri = Uri::from_parts(parts).map_err(|error| internal(error.to_string()))?;
+        let method = http::Method::from_bytes(request.head.method.as_str().as_bytes());
+        let mut message = http::Request::new(());
+        *message.method_mut() = method.map_err(|error| internal(error.to_string()))?;
+        *message.uri_mut() = uri;
+        *message.version_mut() = http::Version::HTTP_2;
+        let mut map = header_map(&request.head.fields);
+        // The authority says it already (RFC 9113 section 8.3.1); chunked is HTTP/1's.
+        map.remove(http::header::HOST);
+        map.remove(http::header::TRANSFER_ENCODING);
+        *message.headers_mut() = map;
+        self.sent = request.head.fields.size_bytes() as u64;
+        let end = request.framing == Framing::None;
+        let (response, upload) = self
+            .connection
+            .sender
+            .send_request(message, end)
+            .map_err(|error| failure(Phase::Send, &error))?;
+        self.response = Some(response);
+        self.upload = Some(upload).filter(|_| !end);
+        Ok(())
+    }
+
+    pub(crate) fn poll_upload<S: Source>(
+        &mut self,
+        source: &mut S,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), UploadFailure<S::Failure>>> {
+        let Some(upload) = &mut self.upload else { return Poll::Ready(Ok(())) };
+        let result = ready!(poll_transfer(upload, source, &mut self.sent, cx));
+        if result.is_ok() {
+            self.upload = None;
+        }
+        Poll::Ready(result.map_err(|error| match error {
+            Http2TransferFailure::Source(error) => UploadFailure::Client(error),
+            Http2TransferFailure::Sink(error) => UploadFailure::Upstream(failure(Phase::Send, &error)),
+        }))
+    }
+
+    pub(crate) fn poll_head(
+        &mut self,
+        _method: &Method,
+        limits: &HeadLimits,
+        head: &mut ResponseHead,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<ResponseFacts, Failure>> {
+        let Some(response) = &mut self.response else {
+            return Poll::Ready(Err(Failure::new(Phase::AwaitHead, Fault::Internal)));
+        };
+        head.clear();
+        head.version = Version::Http2;
+        if let Poll::Ready(Some(Ok(informational))) = response.poll_informational(cx) {
+            head.status = informational.status().as_u16();
+            fields_from(informational.headers(), &mut head.fields);
+            let facts = ResponseFacts {
+                framing: Framing::None,
+                keep_alive: true,
+                informational: true,
+                upgrade: false,
+            };
+            return Poll::Ready(Ok(facts));
+        }
+        let response = ready!(std::pin::Pin::new(response).poll(cx));
+        let (parts, body) = response.map_err(|error| failure(Phase::AwaitHead, &error))?.into_parts();
+        self.response = None;
+        if parts.headers.len() > limits.fields {
+            let limit = Limit::Count { name: LimitName::ResponseFields, max: limits.fields as u64 };
+            let failure = Failure::new(Phase::AwaitHead, Fault::ResponseHeadTooLarge).with_limit(limit);
+            return Poll::Ready(Err(failure));
+        }
+        head.status = parts.status.as_u16();
+        fields_from(&parts.headers, &mut head.fields);
+        self.received = head.fields.size_bytes() as u64;
+        let length = parts.headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+        let framing = match length {
+            _ if body.is_end_stream() => Framing::None,
+            Some(length) => Framing::Length(length),
+            None => Framing::Chunked,
+        };
+        self.download = Some(Http2Incoming::new(body));
+        Poll::Ready(Ok(ResponseFacts { framing, keep_alive: true, informational: false, upgrade: false }))
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        (self.sent, self.received + self.download.as_ref().map_or(0, |download| download.total))
+    }
+}
+
+impl Source for Http2 {
+    type Failure = Failure;
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Offer, Failure>> {
+        match &mut self.download {
+            Some(download) => download.poll_piece(cx).map_err(|error| failure(Phase::Body, &error)),
+            None => Poll::Ready(Ok(Offer::End)),
+        }
+    }
+
+    fn piece(&self) -> &[u8] {
+        self.download.as_ref().map_or(&[], Source::piece)
+    }
+
+    fn consume(&mut self, n: usize) {
+        if let Some(download) = &mut self.download {
+            download.consume(n);
+        }
+    }
+
+    fn take(&mut self, max: usize) -> Bytes {
+        self.download.as_mut().map_or(Bytes::new(), |download| download.take(max))
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        self.download.as_ref().and_then(Source::trailers)
+    }
+}
+
+/// What an `h2` error means in this phase.
+fn failure(phase: Phase, error: &h2::Error) -> Failure {
+    if let Some(io) = error.get_io() {
+        let fin = io.kind() == std::io::ErrorKind::UnexpectedEof;
+        let fault = match (phase, fin) {
+            (Phase::Body, true) => Fault::BodyTruncated,
+            (Phase::Body, false) => Fault::BodyReset,
+            (Phase::Send, _) => Fault::SendFailed,
+            (Phase::Connect, _) => Fault::ConnectFailed,
+            (_, true) => Fault::EarlyClose,
+            (_, false) => Fault::Reset,
+        };
+        let mut failure = Failure::new(phase, fault).with_errno(io);
+        if fin {
+            failure.peer_end = Some(PeerEnd::Fin);
+        }
+        return failure;
+    }
+    let refused = error.reason() == Some(Reason::REFUSED_STREAM)
+        || (error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR));
+    let fault = match phase {
+        _ if refused && phase != Phase::Body => Fault::StreamRefused,
+        Phase::Connect => Fault::ConnectFailed,
+        Phase::Body if error.is_library() => Fault::BodyMalformed,
+        Phase::Body => Fault::BodyReset,
+        Phase::AwaitHead if error.is_library() => Fault::ResponseMalformed,
+        Phase::Send if error.is_library() => Fault::SendFailed,
+        _ => Fault::Reset,
+    };
+    Failure::new(phase, fault).with_detail(error.to_string())
+}

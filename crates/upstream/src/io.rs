@@ -1,0 +1,375 @@
+//! Byte streams of both sides: TCP, Unix sockets, and TLS over either, behind one enum, and an output buffer.
+//!
+//! One enum instead of a boxed trait keeps a plain TCP connection free of indirection, and lets the pool ask the
+//! socket itself how it ended. Nothing here knows HTTP.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsStream;
+
+/// A socket without TLS.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection to a client or a target.
+#[derive(Debug)]
+pub enum Transport {
+    Plain(Socket),
+    /// Boxed: its state is large, and most connections are plain.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+impl Socket {
+    /// The address of the other end; `None` on a Unix socket.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.peer_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Our own address; `None` on a Unix socket.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Socket::Tcp(stream) => stream.local_addr().ok(),
+            Socket::Unix(_) => None,
+        }
+    }
+
+    /// Makes the coming close a reset (RST) instead of a clean end, so that the peer cannot take what it has for the
+    /// whole. Without effect on Unix sockets.
+    pub fn reset_on_close(&self) {
+        if let Socket::Tcp(stream) = self {
+            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// How many bytes the peer's kernel has acknowledged on this connection (`TCP_INFO.tcpi_bytes_acked`).
+    pub fn bytes_acked(&self) -> Option<u64> {
+        let Socket::Tcp(stream) = self else { return None };
+        tcp_bytes_acked(stream.as_fd())
+    }
+}
+
+/// Offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h); there since Linux 4.1.
+const TCPI_BYTES_ACKED: usize = 120;
+
+fn tcp_bytes_acked(fd: BorrowedFd<'_>) -> Option<u64> {
+    use std::os::fd::AsRawFd;
+    let mut info = [0u8; 256];
+    let mut length = info.len() as libc::socklen_t;
+    // SAFETY: `info` and `length` are valid for writes, and the kernel writes at most `length` bytes.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    let end = TCPI_BYTES_ACKED + 8;
+    if result != 0 || (length as usize) < end {
+        return None;
+    }
+    let bytes = info.get(TCPI_BYTES_ACKED..end)?;
+    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+impl Transport {
+    pub fn socket(&self) -> &Socket {
+        match self {
+            Transport::Plain(socket) => socket,
+            Transport::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// The protocol that ALPN agreed on.
+    pub fn alpn(&self) -> Option<&[u8]> {
+        match self {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+
+    /// Reads once into the spare room of `buffer`, which must have some. `Ok(0)` is the end.
+    pub fn poll_read_buf(&mut self, cx: &mut Context<'_>, buffer: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let spare = buffer.spare_capacity_mut();
+        debug_assert!(!spare.is_empty(), "a read needs room");
+        let mut read_buf = ReadBuf::uninit(spare);
+        match Pin::new(self).poll_read(cx, &mut read_buf) {
+            Poll::Ready(Ok(())) => {
+                let read = read_buf.filled().len();
+                // SAFETY: `ReadBuf` counts as filled only what was initialised.
+                unsafe { buffer.advance_mut(read) };
+                Poll::Ready(Ok(read))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, data),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, data),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(socket) => Pin::new(socket).poll_write(cx, data),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write(cx, data),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Transport::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, data),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, data),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(_) => Poll::Ready(Ok(())),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+/// Bytes on their way to a peer. Small messages are collected here and leave in one write; large pieces pass beside
+/// it without a copy.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// Whether TLS may hold bytes that a flush has to push out.
+    unflushed: bool,
+    /// All bytes that the transport took, for the record.
+    total: u64,
+}
+
+impl Output {
+    /// Where encoders append.
+    pub fn bytes(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Bytes collected and not yet taken by the transport.
+    pub fn pending(&self) -> usize {
+        self.bytes.len() - self.sent
+    }
+
+    /// All bytes taken by the transport since the last [`Output::reset`].
+    pub fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Forgets what is pending and the count. Keeps the memory.
+    pub fn reset(&mut self) {
+        self.bytes.clear();
+        self.sent = 0;
+        self.total = 0;
+        self.unflushed = false;
+    }
+
+    /// Gives the memory back.
+    pub fn release(&mut self) {
+        self.bytes = Vec::new();
+        self.sent = 0;
+    }
+
+    /// Writes what is pending until all of it has left this process.
+    pub fn poll_drain(&mut self, io: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.pending() > 0 {
+            let rest = self.bytes.get(self.sent..).unwrap_or_default();
+            match Pin::new(&mut *io).poll_write(cx, rest) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => self.took(n),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.poll_flush(io, cx)
+    }
+
+    /// Writes what is pending and then from `data` itself; returns how many bytes of `data` were taken. Ready with 0
+    /// only for empty data.
+    pub fn poll_write_through(
+        &mut self,
+        io: &mut Transport,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let pending = self.pending();
+            let rest = self.bytes.get(self.sent..).unwrap_or_default();
+            let result = if pending == 0 {
+                if data.is_empty() {
+                    return Poll::Ready(Ok(0));
+                }
+                Pin::new(&mut *io).poll_write(cx, data)
+            } else {
+                Pin::new(&mut *io).poll_write_vectored(cx, &[IoSlice::new(rest), IoSlice::new(data)])
+            };
+            match result {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(n)) => {
+                    let own = n.min(pending);
+                    if own > 0 {
+                        self.took(own);
+                    }
+                    let of_data = n - own;
+                    self.total += of_data as u64;
+                    self.unflushed = true;
+                    if of_data > 0 || (data.is_empty() && self.pending() == 0) {
+                        return Poll::Ready(Ok(of_data));
+                    }
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Pushes out what TLS still holds.
+    pub fn poll_flush(&mut self, io: &mut Transport, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unflushed {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(io).poll_flush(cx) {
+            Poll::Ready(Ok(())) => {
+                self.unflushed = false;
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
+    }
+
+    fn took(&mut self, n: usize) {
+        self.sent += n;
+        self.total += n as u64;
+        self.unflushed = true;
+        if self.sent == self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use tokio::io::AsyncReadExt;
+
+    async fn pair() -> (Transport, UnixStream) {
+        let (a, b) = UnixStream::pair().unwrap();
+        (Transport::Plain(Socket::Unix(a)), b)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn pending_bytes_leave_before_the_data_that_follows_them() {
+        let (mut io, mut peer) = pair().await;
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(b"head ");
+        let taken = poll_fn(|cx| output.poll_write_through(&mut io, cx, b"body")).await.unwrap();
+        assert_eq!((taken, output.pending(), output.total()), (4, 0, 9));
+        let mut got = [0; 9];
+        peer.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"head body");
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn draining_a_closed_peer_is_an_error_not_a_loop() {
+        let (mut io, peer) = pair().await;
+        drop(peer);
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(b"x");
+        let error = poll_fn(|cx| output.poll_drain(&mut io, cx)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert_eq!(output.pending(), 1);
+    }
+}

@@ -1,0 +1,235 @@
+//! The connections of one worker: idle ones by target, last in first out, and those in use as leases.
+//!
+//! A connection is taken only if it is younger than the upstream's limits and its socket shows neither an end nor
+//! bytes that nobody asked for. A sweep once a second closes what has outlived its time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use model::Reuse;
+use model::gateway::Scheme;
+use wire::http1::HeadLimits;
+
+use crate::connection::Connection;
+use crate::dial::{Addresses, DialTimes, dial};
+use crate::failure::Failure;
+use crate::http1::Http1;
+use crate::http2::Http2Connection;
+use crate::target::{Target, TargetState, Upstream};
+
+/// How often outlived connections are looked for.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Idle connections of one worker.
+#[derive(Debug, Default)]
+pub struct Pool {
+    targets: RefCell<HashMap<u64, Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    target: Arc<Target>,
+    settings: model::gateway::Pool,
+    http1: Vec<(Box<Http1>, Open)>,
+    http2: Vec<(Http2Connection, Open, Option<SocketAddr>)>,
+}
+
+/// Counts an open connection for as long as it lives.
+#[derive(Debug)]
+struct Open {
+    state: Arc<TargetState>,
+    address: Option<SocketAddr>,
+}
+
+/// A connection in use for one exchange. Dropping it closes the connection (HTTP/2: cancels the stream).
+#[derive(Debug)]
+pub struct Lease {
+    pub connection: Connection,
+    pub upstream: Arc<Upstream>,
+    pub target: Arc<Target>,
+    pub address: Option<SocketAddr>,
+    /// `None` for a fresh connection.
+    pub reuse: Option<Reuse>,
+    pub times: DialTimes,
+    open: Option<Open>,
+    _in_flight: InFlight,
+}
+
+/// Counts an attempt for as long as it holds its connection.
+#[derive(Debug)]
+struct InFlight(Arc<TargetState>);
+
+/// The limits of response heads that an upstream allows.
+pub fn head_limits(upstream: &Upstream) -> HeadLimits {
+    let limits = &upstream.settings.limits;
+    HeadLimits { head_bytes: limits.head_bytes.as_usize(), fields: limits.fields, target_bytes: 0 }
+}
+
+impl Pool {
+    /// A new connection to the target.
+    pub async fn dial(
+        &self,
+        upstream: &Arc<Upstream>,
+        target: &Arc<Target>,
+        addresses: Option<Addresses>,
+        times: &mut DialTimes,
+    ) -> Result<Lease, Failure> {
+        // A PROXY header speaks for one client: such a connection is not for another.
+        let may_share = upstream.settings.proxy_protocol.is_none();
+        let dialed = dial(upstream, target, addresses, times).await?;
+        let open = Open::new(target, dialed.address);
+        let is_http2 = match target.settings.scheme {
+            Scheme::H2c => true,
+            Scheme::Https => dialed.transport.alpn() == Some(b"h2"),
+            Scheme::Http | Scheme::Uwsgi => false,
+        };
+        let (connection, open) = if is_http2 {
+            let shared = Http2Connection::handshake(dialed.transport, &head_limits(upstream)).await?;
+            let Some(stream) = shared.open() else {
+                return Err(Failure::new(model::Phase::Connect, model::Fault::StreamRefused)
+                    .with_detail("the target allows no streams"));
+            };
+            if may_share {
+                self.with_idle(upstream, target, |idle| idle.http2.push((shared, open, dialed.address)));
+            }
+            (Connection::Http2(Box::new(stream)), None)
+        } else {
+            let uwsgi = target.settings.scheme == Scheme::Uwsgi;
+            (Connection::Http1(Box::new(Http1::new(dialed.transport, uwsgi))), Some(open))
+        };
+        Ok(Lease::new(connection, upstream, target, dialed.address, None, dialed.times, open))
+    }
+
+    /// A pooled connection to the target, if there is a good one.
+    pub fn take(&self, upstream: &Arc<Upstream>, target: &Arc<Target>) -> Option<Lease> {
+        let mut targets = self.targets.borrow_mut();
+        let idle = targets.get_mut(&target.id)?;
+        let now = Instant::now();
+        while let Some((mut connection, open)) = idle.http1.pop() {
+            if connection.outlived(now, idle.settings.idle, idle.settings.age) || !connection.is_alive() {
+                continue;
+            }
+            let idle_for = now.duration_since(connection.idle_since);
+            let reuse = Some(Reuse { requests: connection.served, idle: idle_for });
+            let address = open.address;
+            let connection = Connection::Http1(connection);
+            return Some(Lease::new(
+                connection,
+                upstream,
+                target,
+                address,
+                reuse,
+                DialTimes::default(),
+                Some(open),
+            ));
+        }
+        let settings = idle.settings;
+        idle.http2.retain(|(connection, ..)| {
+            connection.is_open() && (!connection.outlived(now, settings.idle, settings.age))
+        });
+        idle.http2.iter().find_map(|(shared, _, address)| {
+            let reuse = Some(Reuse { requests: shared.served(), idle: shared.idle(now) });
+            let stream = Connection::Http2(Box::new(shared.open()?));
+            Some(Lease::new(stream, upstream, target, *address, reuse, DialTimes::default(), None))
+        })
+    }
+
+    /// Takes a connection back after its exchange, if another request may follow on it.
+    pub fn release(&self, lease: Lease) {
+        let Lease { connection, upstream, target, open, .. } = lease;
+        let (Connection::Http1(mut connection), Some(open)) = (connection, open) else { return };
+        if !connection.is_reusable() || upstream.settings.proxy_protocol.is_some() {
+            return;
+        }
+        connection.park(Instant::now());
+        self.with_idle(&upstream, &target, |idle| {
+            if idle.http1.len() < idle.settings.idle_max {
+                idle.http1.push((connection, open));
+            }
+        });
+    }
+
+    fn with_idle(&self, upstream: &Upstream, target: &Arc<Target>, then: impl FnOnce(&mut Idle)) {
+        let mut targets = self.targets.borrow_mut();
+        then(targets.entry(target.id).or_insert_with(|| Idle {
+            target: target.clone(),
+            settings: upstream.settings.pool,
+            http1: Vec::new(),
+            http2: Vec::new(),
+        }));
+    }
+
+    /// Closes what has outlived its time or was closed by the target.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        self.targets.borrow_mut().retain(|_, idle| {
+            let settings = idle.settings;
+            idle.http1.retain_mut(|(connection, _)| {
+                !connection.outlived(now, settings.idle, settings.age) && connection.is_alive()
+            });
+            idle.http2.retain(|(connection, ..)| {
+                connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
+            });
+            // The map's own reference is not a user.
+            !(idle.http1.is_empty() && idle.http2.is_empty()) || Arc::strong_count(&idle.target) > 1
+        });
+    }
+
+    /// Idle connections, for the metrics.
+    pub fn idle_count(&self) -> usize {
+        self.targets.borrow().values().map(|idle| idle.http1.len() + idle.http2.len()).sum()
+    }
+}
+
+impl Open {
+    fn new(target: &Target, address: Option<SocketAddr>) -> Open {
+        target.state.connections.fetch_add(1, Ordering::Relaxed);
+        Open { state: target.state.clone(), address }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.state.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Lease {
+    fn new(
+        connection: Connection,
+        upstream: &Arc<Upstream>,
+        target: &Arc<Target>,
+        address: Option<SocketAddr>,
+        reuse: Option<Reuse>,
+        times: DialTimes,
+        open: Option<Open>,
+    ) -> Lease {
+        Lease {
+            connection,
+            upstream: upstream.clone(),
+            target: target.clone(),
+            address,
+            reuse,
+            times,
+            open,
+            _in_flight: InFlight::new(target),
+        }
+    }
+}
+
+impl InFlight {
+    fn new(target: &Target) -> InFlight {
+        target.state.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(target.state.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}

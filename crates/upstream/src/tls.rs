@@ -1,0 +1,125 @@
+//! How targets that speak TLS are verified: a rustls client configuration per upstream.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fs, io};
+
+use model::gateway::{CertificateFiles, UpstreamTls};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+/// Why certificates could not be used: names the file and what to do.
+pub type CertificateError = String;
+
+/// The process's cryptography.
+pub fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: std::sync::OnceLock<Arc<CryptoProvider>> = std::sync::OnceLock::new();
+    PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
+}
+
+/// Builds the client side for one upstream. `http2_only` offers only HTTP/2.
+pub fn client_config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, CertificateError> {
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let builder = if settings.verify {
+        builder.with_root_certificates(roots(settings.ca.as_deref())?)
+    } else {
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider())))
+    };
+    let mut config = match &settings.client_certificate {
+        Some(files) => {
+            let (chain, key) = read_pair(files)?;
+            builder.with_client_auth_cert(chain, key).map_err(|error| {
+                format!(
+                    "the client certificate {} does not fit its key: {error}",
+                    files.certificate.display()
+                )
+            })?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols =
+        if settings.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
+    Ok(Arc::new(config))
+}
+
+/// Reads a chain and its key from PEM files.
+pub fn read_pair(
+    files: &CertificateFiles,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), CertificateError> {
+    let chain = certificates(&files.certificate)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| format!("failed to read a private key from {}: {error}", files.key.display()))?;
+    Ok((chain, key))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+    let failed = |reason: String| format!("failed to read certificates from {}: {reason}", path.display());
+    let text = fs::read(path).map_err(|error: io::Error| failed(error.to_string()))?;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
+        .collect::<Result<_, _>>()
+        .map_err(|error| failed(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(failed("no certificate in it; a PEM file is expected".to_owned()));
+    }
+    Ok(chain)
+}
+
+fn roots(ca: Option<&Path>) -> Result<RootCertStore, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    if let Some(path) = ca {
+        for certificate in certificates(path)? {
+            roots.add(certificate).map_err(|error| format!("{} is no authority: {error}", path.display()))?;
+        }
+    } else {
+        // A system without authorities is legal as long as nothing is verified against them; each handshake then
+        // fails with its own reason.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(roots)
+}
+
+/// `verify: false`: takes any certificate, but still wants the peer to hold its key.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
