@@ -57,8 +57,8 @@ impl<'c> Ctx<'c> {
     /// Another place for a message: only the line if it is the same source.
     pub(crate) fn place_seen_from(&self, other: Place, from: Place) -> String {
         match (other.file == from.file, other.line) {
+            (_, 0) => self.name(other).to_owned(),
             (true, line) => format!("line {line}"),
-            (false, 0) => self.name(other).to_owned(),
             (false, line) => format!("{}:{line}", self.name(other)),
         }
     }

@@ -439,12 +439,13 @@ impl<'n> Entries<'n> {
 
 /// Reads a default. They are part of the program, and a test reads every one.
 pub(crate) fn default<T: Decode>(text: &str, ctx: &mut Ctx) -> Option<T> {
-    let node = match text.starts_with(['{', '[']) {
-        true => crate::tree::parse(text, usize::MAX).0?,
-        false => Node {
-            place: Place::whole(usize::MAX),
-            value: Value::Scalar(Written { text: text.into(), plain: true }),
-        },
+    let place = Place::whole(usize::MAX);
+    let node = match text {
+        // The two most frequent ones, for each route again.
+        "{}" => Node { place, value: Value::Map(Vec::new()) },
+        "[]" => Node { place, value: Value::List(Vec::new()) },
+        _ if text.starts_with(['{', '[']) => crate::tree::parse(text, usize::MAX).0?,
+        _ => Node { place, value: Value::Scalar(Written { text: text.into(), plain: true }) },
     };
     T::decode(&node, "default", ctx)
 }

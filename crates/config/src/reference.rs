@@ -1,7 +1,7 @@
 //! The reference page of the configuration, from the declarations of the file shape. Its introduction is prose and
 //! lives in `reference.md`.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use crate::decode::{FieldShape, Json, Kind, Object, Presence, Shape, Shaped, key_of};
 use crate::schema::prose;
@@ -9,43 +9,60 @@ use crate::shape::Root;
 
 /// The page as Markdown.
 pub fn reference() -> String {
+    let mut sections = Vec::new();
+    collect("", Root::OBJECT, &mut sections);
     let mut page = include_str!("reference.md").to_owned();
-    let mut sections = vec![("".to_owned(), Root::OBJECT)];
-    let mut next = 0;
-    while let Some((path, object)) = sections.get(next).cloned() {
-        section(&path, object, &mut page);
-        for field in object.fields {
-            let inner =
-                if path.is_empty() { key_of(field.ident) } else { format!("{path}.{}", key_of(field.ident)) };
-            objects(&(field.shape)(), &inner, &mut sections);
-        }
-        next += 1;
+    for section in &sections {
+        write(section, &mut page);
     }
     page
 }
 
-/// Every object once, at the first path that leads to it.
-fn objects(shape: &Shape, path: &str, sections: &mut Vec<(String, &'static Object)>) {
+/// An object, and every path that leads to it.
+struct Section {
+    object: &'static Object,
+    paths: Vec<String>,
+}
+
+/// In the order in which a reader meets them: each object is followed by what it holds.
+fn collect(path: &str, object: &'static Object, sections: &mut Vec<Section>) {
+    if let Some(known) = sections.iter_mut().find(|section| section.object.name == object.name) {
+        known.paths.push(path.into());
+        return;
+    }
+    sections.push(Section { object, paths: vec![path.into()] });
+    for field in object.fields {
+        let key = key_of(field.ident);
+        let inner = if path.is_empty() { key } else { format!("{path}.{key}") };
+        collect_from(&(field.shape)(), &inner, sections);
+    }
+}
+
+fn collect_from(shape: &Shape, path: &str, sections: &mut Vec<Section>) {
     match shape {
         Shape::Scalar(_) => {}
-        Shape::List { items, .. } => objects(items, &format!("{path}[]"), sections),
-        Shape::Map { values, .. } => objects(values, &format!("{path}.*"), sections),
-        Shape::Object(object) | Shape::OneKeyOf(object) => {
-            if !sections.iter().any(|(_, known)| known.name == object.name) {
-                sections.push((path.into(), object));
-            }
-        }
+        Shape::List { items, .. } => collect_from(items, &format!("{path}[]"), sections),
+        Shape::Map { values, .. } => collect_from(values, &format!("{path}.*"), sections),
+        Shape::Object(object) | Shape::OneKeyOf(object) => collect(path, object, sections),
         Shape::Either(one, other) => {
-            objects(one, path, sections);
-            objects(other, path, sections);
+            collect_from(one, path, sections);
+            collect_from(other, path, sections);
         }
     }
 }
 
-fn section(path: &str, object: &Object, page: &mut String) {
-    let title = if path.is_empty() { "Top level".to_owned() } else { format!("`{path}`") };
-    let _ = write!(page, "\n<a id=\"{}\"></a>\n## {title}\n\n{}\n\n", anchor(object), prose(object.doc));
-    page.push_str("| Key | Value | Default | |\n|---|---|---|---|\n");
+fn write(section: &Section, page: &mut String) {
+    let object = section.object;
+    let (title, others) = match section.paths.split_first() {
+        Some((first, others)) if !first.is_empty() => (format!("`{first}`"), others),
+        _ => ("Top level".to_owned(), &[][..]),
+    };
+    let _ = write!(page, "\n<a id=\"{}\"></a>\n\n## {title}\n\n{}\n\n", anchor(object), prose(object.doc));
+    if !others.is_empty() {
+        let others: Vec<String> = others.iter().map(|path| format!("`{path}`")).collect();
+        let _ = write!(page, "The same at {}.\n\n", others.join(", "));
+    }
+    page.push_str("| Key | Value | Default | Meaning |\n|---|---|---|---|\n");
     for field in object.fields {
         let _ = writeln!(
             page,
@@ -57,7 +74,7 @@ fn section(path: &str, object: &Object, page: &mut String) {
             words(&(field.shape)()),
         );
     }
-    page.push_str("\nExample, with every key:\n\n```yaml\n");
+    page.push_str("\nEach key by example:\n\n```yaml\n");
     for field in object.fields {
         let _ = writeln!(page, "{}: {}", key_of(field.ident), field.example);
     }

@@ -80,10 +80,21 @@ fn check_address(
             "remove one of the two",
         );
     }
-    if *address == ListenAddress::Tcp(around.admin) {
-        let message = format!("address: `{address}` is the address of the management interface");
+    if let ListenAddress::Tcp(address) = address
+        && collide(*address, around.admin)
+    {
+        let message =
+            format!("address: `{address}` takes the address of the management interface, {}", around.admin);
         ctx.error_with(place, message, "choose another port, here or for `admin`");
     }
+}
+
+/// Whether the kernel refuses the second of the two: the address of all interfaces takes the port on each one.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    // `[::]` also takes IPv4 connections; `0.0.0.0` leaves IPv6 alone.
+    let covers =
+        |all: SocketAddr, one: SocketAddr| all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4());
+    a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
 }
 
 /// A header from everyone would let every client choose its address.
