@@ -4,10 +4,18 @@
 
 #[path = "wire/body.rs"]
 mod body;
+#[path = "wire/corpus.rs"]
+mod corpus;
+#[path = "wire/desync.rs"]
+mod desync;
 #[path = "wire/fields.rs"]
 mod fields;
 #[path = "wire/hop.rs"]
 mod hop;
+#[path = "wire/invariants.rs"]
+mod invariants;
+#[path = "wire/properties.rs"]
+mod properties;
 #[path = "wire/proxy_protocol.rs"]
 mod proxy_protocol;
 #[path = "wire/request.rs"]

@@ -104,7 +104,7 @@ fn responses_are_http_or_cgi() {
         let mut head = ResponseHead::default();
         for end in 0..=message.len() {
             let parsed =
-                parse_head(message[..end].as_bytes(), &crate::response::LIMITS, &Method::Get, &mut head);
+                parse_head(&message.as_bytes()[..end], &crate::response::LIMITS, &Method::Get, &mut head);
             let part = parsed.map(|complete| complete.map(|(_, facts)| facts));
             if end < message.len() {
                 assert!(part == Ok(None) || part.err() == expect.err(), "{part:?} after {end} bytes");
