@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::suggest::nearest;
 use crate::tree::Place;
 use crate::{Lookup, Problem, Severity, Source};
+
+/// Names that are searched for something similar; a search among many names is the dearest thing here, and nobody
+/// reads more suggestions.
+const SUGGESTIONS_MAX: usize = 200;
 
 /// An error page or a secret is far smaller.
 const FILE_BYTES_MAX: usize = 1 << 20;
@@ -14,12 +19,13 @@ pub(crate) struct Ctx<'c> {
     lookup: &'c dyn Lookup,
     problems: Vec<(Place, Problem)>,
     files: BTreeSet<PathBuf>,
+    suggestions: usize,
 }
 
 impl<'c> Ctx<'c> {
     pub(crate) fn new(sources: &[Source], lookup: &'c dyn Lookup) -> Ctx<'c> {
         let names = sources.iter().map(|source| source.name.clone()).collect();
-        Ctx { names, lookup, problems: Vec::new(), files: BTreeSet::new() }
+        Ctx { names, lookup, problems: Vec::new(), files: BTreeSet::new(), suggestions: 0 }
     }
 
     /// A place that is no file, such as a command-line option.
@@ -48,6 +54,16 @@ impl<'c> Ctx<'c> {
         if !self.problems.iter().rev().take(200).any(|known| *known == entry) {
             self.problems.push(entry);
         }
+    }
+
+    /// The candidate that a wrong name was probably meant to be.
+    pub(crate) fn nearest<'n>(
+        &mut self,
+        text: &str,
+        candidates: impl IntoIterator<Item = &'n str>,
+    ) -> Option<&'n str> {
+        self.suggestions += 1;
+        if self.suggestions > SUGGESTIONS_MAX { None } else { nearest(text, candidates) }
     }
 
     pub(crate) fn has_errors(&self) -> bool {

@@ -159,6 +159,11 @@ impl Complaint {
 
 /// A value that is written as one word.
 pub(crate) trait Scalar: Sized {
+    /// Quotes would make it a text.
+    const UNQUOTED: bool = false;
+    /// The value is never repeated.
+    const SECRET: bool = false;
+
     fn kind() -> Kind;
 
     fn parse(text: &str) -> Result<Self, Complaint>;
@@ -179,19 +184,17 @@ impl<T: Scalar> Decode for T {
             }
         };
         let expanded = expand(&written.text, label, node.place, ctx)?;
-        let unquoted = matches!(T::kind().json, Json::Boolean | Json::Integer { .. });
         let parsed = match T::parse(&expanded.text) {
-            Ok(_) if unquoted && !written.plain && !expanded.from_outside => {
+            Ok(_) if T::UNQUOTED && !written.plain && !expanded.from_outside => {
                 Err(Complaint::new("must be written without quotes")
                     .hint(format!("write `{}`", written.text)))
             }
             parsed => parsed,
         };
-        let secret = T::kind().json == Json::Secret;
         // A hint may repeat a part of the value.
         let hide = |complaint: Complaint| Complaint {
-            secret: secret || complaint.secret,
-            hint: complaint.hint.filter(|_| secret || !expanded.from_outside),
+            secret: T::SECRET || complaint.secret,
+            hint: complaint.hint.filter(|_| T::SECRET || !expanded.from_outside),
             ..complaint
         };
         parsed.map_err(|complaint| complain(hide(complaint), written, label, node.place, ctx)).ok()

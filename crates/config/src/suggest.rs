@@ -15,7 +15,7 @@ pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c s
     };
     candidates
         .into_iter()
-        .filter(|candidate| candidate.len() <= 96)
+        .filter(|candidate| candidate.len().abs_diff(text.len()) <= allowed)
         .map(|candidate| (distance(&wanted, &folded(candidate)), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use crate::ctx::Ctx;
 use crate::decode::Field;
 use crate::scalar::Name;
-use crate::suggest::nearest;
 use crate::tree::Place;
 
 pub(crate) struct Names {
@@ -56,7 +55,7 @@ impl Names {
             return true;
         }
         if !self.incomplete {
-            let hint = match nearest(name, self.places.keys().map(|name| &**name)) {
+            let hint = match ctx.nearest(name, self.places.keys().map(|name| &**name)) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if self.places.is_empty() => format!("no {} is configured", self.of),
                 None => {

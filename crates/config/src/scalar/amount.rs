@@ -18,6 +18,8 @@ impl<const MIN: i64, const MAX: i64> Whole<MIN, MAX> {
 }
 
 impl<const MIN: i64, const MAX: i64> Scalar for Whole<MIN, MAX> {
+    const UNQUOTED: bool = true;
+
     fn kind() -> Kind {
         Kind {
             name: "number".into(),
@@ -40,6 +42,8 @@ impl<const MIN: i64, const MAX: i64> Scalar for Whole<MIN, MAX> {
 }
 
 impl Scalar for bool {
+    const UNQUOTED: bool = true;
+
     fn kind() -> Kind {
         Kind { name: "boolean".into(), expected: "true or false".into(), json: Json::Boolean }
     }

@@ -23,6 +23,8 @@ shape! {
 pub(crate) struct ApiKeyText(pub(crate) Secret);
 
 impl Scalar for SecretText {
+    const SECRET: bool = true;
+
     fn kind() -> Kind {
         Kind { name: "secret".into(), expected: "a key of at least 16 characters".into(), json: Json::Secret }
     }
