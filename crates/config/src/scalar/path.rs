@@ -194,12 +194,12 @@ fn check_canonical(path: &str) -> Result<(), Complaint> {
         let complaint = Complaint::new("must be a path without `?` and `#`");
         return Err(complaint.hint(format!("write `{path}`, and match parameters with `query`")));
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    let canonical = canonical_escapes(path)?;
+    if canonical.split('/').any(|segment| segment == "." || segment == "..") {
         return Err(Complaint::new(
             "must not have `.` or `..` as a segment: requests are matched after these are resolved",
         ));
     }
-    let canonical = canonical_escapes(path)?;
     if canonical != path {
         let complaint = Complaint::new("must be in the form in which requests are matched");
         return Err(complaint.hint(format!("write `{canonical}`")));
@@ -357,6 +357,10 @@ mod tests {
             "/a/../b",
             "! must not have `.` or `..` as a segment: requests are matched after these are resolved",
         );
+        pattern(
+            "/a/%2E%2e/b",
+            "! must not have `.` or `..` as a segment: requests are matched after these are resolved",
+        );
         pattern("/a%0Ab", "! can never match: control characters are refused");
         pattern(
             "/100%",
@@ -435,5 +439,22 @@ mod tests {
         assert!(can("/{a...}", "/api/v1"));
         assert!(!can("/x/{a...}", "/api"));
         assert!(!can("/x", "/x/y"));
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig {
+            cases: 2000, failure_persistence: None, ..Default::default()
+        })]
+
+        /// The form that is asked for here is the one in which requests are matched.
+        #[test]
+        fn a_pattern_is_taken_if_and_only_if_a_request_can_have_that_path(
+            path in "/([a.;:@/~x]|%[0-9A-Fa-f][0-9A-Fa-f]|[\\\\|^\"`é !$&'()+,=-]){0,8}"
+        ) {
+            let mut canonical = String::new();
+            let is_canonical = wire::path::canonicalize(&path, &mut canonical).is_ok() && canonical == path;
+            let taken = PathPattern::parse(&path).is_ok();
+            proptest::prop_assert_eq!(taken, is_canonical, "{:?} is {:?}", path, canonical);
+        }
     }
 }
