@@ -8,6 +8,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   tidy                check the habits that no compiler checks
+  generate            write the files that are made from the code
   ci [--from STEP]    everything a change must pass, cheapest first
 ";
 
@@ -26,6 +27,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["tidy"] => xtask::tidy::run(&xtask::root()),
+        ["generate"] => xtask::generate::run(&xtask::root()),
         ["ci"] => xtask::ci::run(&xtask::root(), None),
         ["ci", "--from", step] => xtask::ci::run(&xtask::root(), Some(step)),
         [] | ["help" | "--help" | "-h"] => {

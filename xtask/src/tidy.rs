@@ -2,13 +2,14 @@
 //!
 //! Each rule reads the checkout and reports offenders. Offenders known today may be listed in `xtask/offenders.txt`;
 //! that list may only shrink: an entry that no longer offends, or offends less, is itself an error. Rules look at
-//! text and names only; what clippy or rustfmt can say is left to them.
+//! text and names; what clippy or rustfmt can say is left to them.
 
 mod dependencies;
 mod layout;
 mod lexer;
 mod offenders;
 mod size;
+mod truth;
 mod words;
 
 use std::fmt;
@@ -16,6 +17,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+
+use crate::generate::{self, Generated};
 
 pub use lexer::mask;
 pub use size::{Function, functions};
@@ -58,9 +61,13 @@ impl File {
 
 /// Checks the checkout at `root`; an error lists every offence.
 pub fn run(root: &Path) -> anyhow::Result<()> {
-    let files = read(root)?;
+    judge(&read(root)?, &generate::all())
+}
+
+/// An error that lists every offence in `files` which the list of offenders among them does not excuse.
+pub fn judge(files: &[File], generated: &[Generated]) -> anyhow::Result<()> {
     let listed = files.iter().find(|file| file.path == offenders::PATH).map_or("", |file| file.text.as_str());
-    let offences = offenders::apply(listed, check(&files));
+    let offences = offenders::apply(listed, check(files, generated));
     if offences.is_empty() {
         crate::say(&format!("tidy: {} files are in order", files.len()));
         return Ok(());
@@ -69,13 +76,14 @@ pub fn run(root: &Path) -> anyhow::Result<()> {
     bail!("{} untidy:\n{}", lines.len(), lines.join("\n"))
 }
 
-/// Every offence in `files`, whether listed or not.
-pub fn check(files: &[File]) -> Vec<Offence> {
+/// Every offence in `files`, whether listed or not; `generated` is what should be among them.
+pub fn check(files: &[File], generated: &[Generated]) -> Vec<Offence> {
     let mut offences = Vec::new();
     size::check(files, &mut offences);
     layout::check(files, &mut offences);
     dependencies::check(files, &mut offences);
     words::check(files, &mut offences);
+    truth::check(files, generated, &mut offences);
     offences.sort();
     offences
 }

@@ -1,5 +1,6 @@
 //! Each rule of tidy: what it accepts and what it reports.
 
+use xtask::generate::Generated;
 use xtask::tidy::{self, File, Offence};
 
 #[test]
@@ -11,7 +12,7 @@ fn this_checkout_is_tidy() {
 
 fn offences(path: &str, text: &str) -> Vec<String> {
     let files = [File { path: path.to_owned(), text: text.to_owned() }];
-    tidy::check(&files)
+    tidy::check(&files, &[])
         .iter()
         .map(|offence: &Offence| format!("{} {}", offence.rule, offence.subject))
         .collect()
@@ -53,7 +54,7 @@ fn sizes_are_limited() {
             text: file(if n == 31 { 201 } else { 800 }),
         })
         .collect();
-    let found: Vec<String> = tidy::check(&big).into_iter().map(|offence| offence.subject).collect();
+    let found: Vec<String> = tidy::check(&big, &[]).into_iter().map(|offence| offence.subject).collect();
     assert_eq!(found, ["crates/wire"]);
 }
 
@@ -104,13 +105,34 @@ fn notes_name_an_issue_and_paths_exist_elsewhere_too() {
 }
 
 #[test]
+fn what_is_written_for_people_is_true() {
+    let yaml = |text: &str| File { path: "examples/a/clearway.yaml".to_owned(), text: text.to_owned() };
+    let good = "services:\n  - name: shop\n    to: http://127.0.0.1:8000\n";
+    let check = |file: File, expect: &[&str]| {
+        let generated = [Generated { path: "docs/a.md", text: "new".to_owned() }];
+        let docs = File { path: "docs/a.md".to_owned(), text: "new".to_owned() };
+        let found = tidy::check(&[file, docs], &generated);
+        let found: Vec<&str> = found.iter().map(|offence| offence.rule).collect();
+        assert_eq!(found, expect);
+    };
+    check(yaml(good), &[]);
+    check(yaml("servces: []\n"), &["example"]);
+    check(yaml(&good.replace("8000", "${env:PORT}")), &["example"]);
+    let old = [File { path: "docs/a.md".to_owned(), text: "old".to_owned() }];
+    let generated = [Generated { path: "docs/a.md", text: "new".to_owned() }];
+    let found = tidy::check(&old, &generated);
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].to_string(), "generated: docs/a.md: is not current: run 'cargo xtask generate'");
+}
+
+#[test]
 fn the_list_of_offenders_may_only_shrink() {
     let folder = std::env::temp_dir().join(format!("clearway-tidy-{}", std::process::id()));
     std::fs::create_dir_all(folder.join("xtask")).unwrap();
     let outcome = |list: &str, code: &str| {
         std::fs::write(folder.join("xtask/offenders.txt"), list).unwrap();
         std::fs::write(folder.join("a.rs"), code).unwrap();
-        tidy::run(&folder).map_err(|error| error.to_string())
+        tidy::judge(&tidy::read(&folder).unwrap(), &[]).map_err(|error| error.to_string())
     };
     let long = format!("//! Long.\n{}", "x;\n".repeat(900));
     let unlisted = outcome("", &long);
