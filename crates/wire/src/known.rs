@@ -103,11 +103,9 @@ impl Known {
     /// The id of a name, whatever its case.
     #[inline]
     pub fn lookup(name: &[u8]) -> Known {
-        let id = TABLE.get(slot(name)).copied().unwrap_or(0);
-        match NAMES.get(usize::from(id)) {
-            Some(candidate) if id != 0 && candidate.as_bytes().eq_ignore_ascii_case(name) => {
-                ALL.get(usize::from(id)).copied().unwrap_or(Known::Other)
-            }
+        let id = usize::from(TABLE.get(slot(name)).copied().unwrap_or(0));
+        match FOLDED.get(id) {
+            Some(candidate) if candidate.is(name) => ALL.get(id).copied().unwrap_or(Known::Other),
             _ => Known::Other,
         }
     }
@@ -164,6 +162,82 @@ const fn table() -> [u8; SLOTS] {
     table
 }
 
+/// The longest name, rounded up.
+const NAME_MAX: usize = 32;
+
+/// A name as it is compared: several bytes at a time, which is what makes the lookup cheap.
+struct Folded {
+    len: usize,
+    lower: [u8; NAME_MAX],
+    /// The bit in which upper and lower case differ, for letters; 0 for the others, which must match exactly.
+    case: [u8; NAME_MAX],
+}
+
+static FOLDED: [Folded; NAMES.len()] = folded();
+
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+const fn folded() -> [Folded; NAMES.len()] {
+    let mut all = [const { Folded { len: 0, lower: [0; NAME_MAX], case: [0; NAME_MAX] } }; NAMES.len()];
+    let mut id = 0;
+    while id < NAMES.len() {
+        let name = NAMES[id].as_bytes();
+        all[id].len = name.len();
+        let mut at = 0;
+        while at < name.len() {
+            all[id].lower[at] = name[at].to_ascii_lowercase();
+            all[id].case[at] = if name[at].is_ascii_alphabetic() { 0x20 } else { 0 };
+            at += 1;
+        }
+        id += 1;
+    }
+    all
+}
+
+impl Folded {
+    /// Whether `name` is this name, whatever its case. The empty name is none.
+    #[inline]
+    fn is(&self, name: &[u8]) -> bool {
+        name.len() == self.len
+            && match name.len() {
+                0 => false,
+                1..4 => self.matches::<1>(name),
+                4..8 => self.matches::<4>(name),
+                _ => self.matches::<8>(name),
+            }
+    }
+
+    /// Compares pieces of `N` bytes, the last one aligned to the end; `name` has at least `N` bytes.
+    #[inline]
+    fn matches<const N: usize>(&self, name: &[u8]) -> bool {
+        let Some(last) = name.len().checked_sub(N) else { return false };
+        let mut at = 0;
+        while at < last {
+            if !self.matches_at::<N>(name, at) {
+                return false;
+            }
+            at += N;
+        }
+        self.matches_at::<N>(name, last)
+    }
+
+    #[inline]
+    fn matches_at<const N: usize>(&self, name: &[u8], at: usize) -> bool {
+        match (word::<N>(name, at), word::<N>(&self.lower, at), word::<N>(&self.case, at)) {
+            (Some(name), Some(lower), Some(case)) => (name ^ lower) & !case == 0,
+            _ => false,
+        }
+    }
+}
+
+/// `N` bytes (at most 8) as a number.
+#[inline]
+fn word<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+    let piece = bytes.get(at..)?.first_chunk::<N>()?;
+    let mut word = [0; 8];
+    *word.first_chunk_mut::<N>()? = *piece;
+    Some(u64::from_le_bytes(word))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,6 +251,17 @@ mod tests {
             assert_eq!(Known::lookup(name.to_uppercase().as_bytes()), *known);
             assert_eq!(Known::lookup(name.replace('-', "_").as_bytes()) == *known, !name.contains('-'));
             assert_eq!(Known::lookup(format!("{name}x").as_bytes()), Known::Other);
+        }
+        for known in ALL {
+            // Bytes that differ from the right ones in the bit of the case only: CR for `-`, `@` for a backtick.
+            let name = known.name().as_bytes();
+            for at in 0..name.len() {
+                let mut other = name.to_vec();
+                other[at] ^= 0x20;
+                assert_eq!(Known::lookup(&other) == *known, name[at].is_ascii_alphabetic());
+                other[at] = name[at] ^ 0x80;
+                assert_eq!(Known::lookup(&other), Known::Other);
+            }
         }
         for other in ["", "x", "-", "host ", "\u{212a}eep-alive"] {
             assert_eq!(Known::lookup(other.as_bytes()), Known::Other, "{other}");

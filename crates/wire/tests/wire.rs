@@ -1,6 +1,11 @@
 //! The rules of `wire` as messages and what becomes of them. One module per part.
 
-#![expect(clippy::indexing_slicing, clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a panic is how a test fails"
+)]
 
 #[path = "wire/body.rs"]
 mod body;
