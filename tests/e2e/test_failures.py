@@ -175,7 +175,7 @@ def test_await_head_timeout(start_gateway, server, token):
 services:
   - name: shop
     to: {server("uvicorn-httptools").url}
-    timeouts: {{ await-head: 200ms }}
+    routes: [{{ timeouts: {{ await-head: 200ms }} }}]
 """
     gateway = start_gateway(config=config)
     response = send(gateway.port, Request("POST", f"/_/held?token={token}"))
@@ -187,9 +187,12 @@ services:
 
 def test_another_target_when_one_cannot_be_reached(start_gateway, server):
     config = f"""
+upstreams:
+  - name: shop
+    targets: ["http://127.0.0.1:{free_port()}", "{server("uvicorn-httptools").url}"]
 services:
   - name: shop
-    to: [http://127.0.0.1:{free_port()}, {server("uvicorn-httptools").url}]
+    upstream: shop
 """
     gateway = start_gateway(config=config)
     assert [send(gateway.port, Request("POST", body=b"x")).status for _ in range(6)] == [200] * 6

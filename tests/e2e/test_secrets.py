@@ -11,7 +11,7 @@ from rawhttp import Connection, Request, send
 
 #: Where a secret may hide, each with a word of its own.
 SENTINELS = {
-    place: f"sentinel{place.replace('-', '')}f00d"
+    place: f"sentinel{place.replace('-', '')}f00dbeef"
     for place in ("query", "fragment", "authorization", "cookie", "header", "body", "set-cookie", "userinfo", "referer", "key")
 }
 
@@ -102,15 +102,15 @@ services:
 
 
 def test_of_the_configuration(start_gateway, server, tmp_path):
-    """An API key of a consumer and the credentials in a target's URL."""
+    """An API key of a consumer, given by the environment."""
     config = f"""
 consumers:
   - name: mobile
-    credentials: [ {{ api-key: "${{env:MOBILE_KEY}}" }} ]
+    api-keys: ["${{env:MOBILE_KEY}}"]
 services:
   - name: shop
     to: {server("uvicorn-httptools").url}
-    policies: [ {{ api-key: {{}} }} ]
+    routes: [{{ policies: [{{ api-key: {{}} }}] }}]
 """
     gateway = start_gateway(config=config, env={"MOBILE_KEY": SENTINELS["key"]})
     assert send(gateway.port, Request()).status == 401
