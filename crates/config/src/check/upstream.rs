@@ -1,6 +1,6 @@
 //! Upstreams, those that are short for one target included.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,20 +29,21 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
     let mut upstreams =
         Upstreams { all: BTreeMap::new(), names: Names::new("upstream"), used: BTreeSet::new(), defaults };
     for shape in shapes {
-        let targets: Vec<Target> = shape
+        let targets: Vec<(Target, Place)> = shape
             .targets
             .given()
             .into_iter()
             .flat_map(|targets| targets.iter())
             .filter_map(|at| {
                 let url = target_url(at.value.0.url.given()?, ctx);
-                Some(target(&url, at.value.0.weight.number()))
+                Some((target(&url, at.value.0.weight.number()), at.place))
             })
             .collect();
         check_targets(shape, &targets, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         let tls = tls(&shape.tls, ctx);
         if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
+            let targets = targets.into_iter().map(|(target, _)| target).collect();
             upstreams.insert(upstream(name.into(), targets, tls, shape));
         }
     }
@@ -126,15 +127,15 @@ fn target_url(url: &At<TargetUrl>, ctx: &Ctx) -> TargetUrl {
     }
 }
 
-fn check_targets(shape: &shape::Upstream, targets: &[Target], ctx: &mut Ctx) {
-    let places = shape.targets.given().into_iter().flat_map(|targets| targets.iter());
-    for (index, (target, at)) in targets.iter().zip(places).enumerate() {
-        if targets.iter().take(index).any(|other| other.endpoint == target.endpoint) {
+fn check_targets(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut Ctx) {
+    let mut endpoints = HashSet::new();
+    for (target, place) in targets {
+        if !endpoints.insert(&target.endpoint) {
             let message = format!("targets: `{}` stands here twice", target.url);
-            ctx.error_with(at.place, message, "`weight` gives a target a larger share");
+            ctx.error_with(*place, message, "`weight` gives a target a larger share");
         }
     }
-    let speaks_tls = targets.iter().any(|target| target.scheme == Scheme::Https);
+    let speaks_tls = targets.iter().any(|(target, _)| target.scheme == Scheme::Https);
     if shape.tls.given && !speaks_tls && !targets.is_empty() {
         ctx.warn(shape.tls.place, "tls: no target here speaks TLS", "write https:// in the target's URL");
     }
