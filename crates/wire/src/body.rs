@@ -10,6 +10,7 @@ use crate::head::Framing;
 use crate::known::Known;
 use crate::lines::{self, LineError};
 use crate::path::hex;
+use crate::rules::rules;
 
 /// The trailer section of a body.
 const TRAILER_BYTES_MAX: usize = 8 * 1024;
@@ -39,17 +40,17 @@ pub struct Step<'a> {
     pub done: bool,
 }
 
-/// Why a body cannot be believed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum BodyError {
-    ChunkEndInvalid,
-    ChunkExtensionInvalid,
-    ChunkExtensionTooLong,
-    ChunkSizeInvalid,
-    Trailer(LineError),
-    TrailersTooLarge,
-    /// The connection ended before the body did.
-    Truncated,
+rules! {
+    /// Why a body cannot be believed.
+    BodyError {
+        ChunkEndInvalid "the data of a chunk must be followed by CRLF (RFC 9112 7.1)",
+        ChunkExtensionInvalid "a chunk extension must not hold control characters and must end with CRLF (RFC 9112 7.1.1)",
+        ChunkExtensionTooLong "a chunk extension is longer than 256 bytes",
+        ChunkSizeInvalid "a chunk size must be 1 to 16 hex digits (RFC 9112 7.1)",
+        TrailersTooLarge "the trailer section is larger than 8 KiB",
+        Truncated "the connection ended before the body did",
+        ..Trailer(LineError) "A rule of lines, in the trailer section."
+    }
 }
 
 impl BodyError {
@@ -76,21 +77,6 @@ impl BodyError {
             | BodyError::ChunkSizeInvalid
             | BodyError::Trailer(_)
             | BodyError::TrailersTooLarge => Fault::BodyMalformed,
-        }
-    }
-
-    /// The rule, for the record.
-    pub fn rule(self) -> &'static str {
-        match self {
-            BodyError::ChunkEndInvalid => "the data of a chunk must be followed by CRLF (RFC 9112 7.1)",
-            BodyError::ChunkExtensionInvalid => {
-                "a chunk extension must not hold control characters and must end with CRLF (RFC 9112 7.1.1)"
-            }
-            BodyError::ChunkExtensionTooLong => "a chunk extension is longer than 256 bytes",
-            BodyError::ChunkSizeInvalid => "a chunk size must be 1 to 16 hex digits (RFC 9112 7.1)",
-            BodyError::Trailer(error) => error.rule(),
-            BodyError::TrailersTooLarge => "the trailer section is larger than 8 KiB",
-            BodyError::Truncated => "the connection ended before the body did",
         }
     }
 }
@@ -125,6 +111,7 @@ enum State {
 const SIZE_START: State = State::Size { size: 0, digits: 0 };
 
 impl BodyDecoder {
+    /// A decoder for a body that is framed so.
     pub fn new(framing: Framing) -> BodyDecoder {
         let mut decoder = BodyDecoder::default();
         decoder.reset(framing);
@@ -143,6 +130,7 @@ impl BodyDecoder {
         };
     }
 
+    /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
         self.state == State::Done
     }

@@ -35,7 +35,9 @@ pub(crate) struct Entry {
 /// One field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
+    /// The id of its name.
     pub known: Known,
+    /// Case as sent.
     pub name: &'a [u8],
     /// Without white space at its ends.
     pub value: &'a [u8],
@@ -66,6 +68,7 @@ impl Entry {
 }
 
 impl Fields {
+    /// An empty list.
     pub fn new() -> Fields {
         Fields::default()
     }
@@ -78,10 +81,12 @@ impl Fields {
         self.underscores = false;
     }
 
+    /// How many fields there are; repeated names count each time.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
+    /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -215,6 +220,7 @@ impl Fields {
         self.entries.retain(|entry| keep(&entry.field(bytes)));
     }
 
+    /// All fields in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Field<'_>> {
         self.entries.iter().map(|entry| entry.field(&self.bytes))
     }

@@ -10,11 +10,15 @@ use crate::http1::RequestError;
 use crate::known::Known;
 use crate::path::{self, PathError, Scan};
 
+/// The version a message came in. HTTP/1.2 and above count as 1.1 (RFC 9110 section 2.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
+    /// HTTP/1.0
     Http10,
+    /// HTTP/1.1
     #[default]
     Http11,
+    /// HTTP/2
     Http2,
 }
 
@@ -26,6 +30,7 @@ pub enum Framing {
     None,
     /// It has this many bytes. May be 0: then the message says so.
     Length(u64),
+    /// It ends with its last chunk.
     Chunked,
     /// It ends with the connection. Responses only.
     Close,
@@ -34,19 +39,26 @@ pub enum Framing {
 /// The head of a request.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHead {
+    /// A token of at most 32 bytes; never `CONNECT`.
     pub method: Method,
+    /// What the client spoke.
     pub version: Version,
+    /// What it asks for.
     pub target: Target,
+    /// All fields, `Host` among them.
     pub fields: Fields,
 }
 
 /// The head of a response.
 #[derive(Clone, Debug, Default)]
 pub struct ResponseHead {
+    /// 100 to 599.
     pub status: u16,
+    /// What the upstream spoke.
     pub version: Version,
     /// As sent, without control characters; may be empty, and is on HTTP/2.
     pub reason: Vec<u8>,
+    /// All fields.
     pub fields: Fields,
 }
 
@@ -129,7 +141,9 @@ impl Span {
 /// The scheme of an absolute target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AbsoluteScheme {
+    /// `http`, port 80
     Http,
+    /// `https`, port 443
     Https,
 }
 
@@ -184,6 +198,7 @@ impl Target {
         self.host.of(&self.text)
     }
 
+    /// The port, if the authority has one.
     pub fn port(&self) -> Option<u16> {
         self.port
     }

@@ -3,7 +3,8 @@
 //!
 //! Parsing starts again from the first byte each time more has arrived: one pass is cheaper than the read that precedes it, and
 //! state that could disagree with the bytes does not exist. What can never become valid is refused at once, with the same
-//! error that the whole head would have got. The scanner is our own, because each broken rule is recorded by name.
+//! error that the whole head would have got. A caller that is fed drop by drop may wait for a line feed before it asks again.
+//! The scanner is our own, because each broken rule is recorded by name.
 
 mod facts;
 mod request;
@@ -21,6 +22,7 @@ pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub struct HeadLimits {
     /// The whole head, start line and empty line included.
     pub head_bytes: usize,
+    /// How many fields, repeated names counted each time.
     pub fields: usize,
     /// The request target; not used for responses.
     pub target_bytes: usize,

@@ -19,6 +19,7 @@ mod known;
 mod lines;
 pub mod path;
 pub mod proxy_protocol;
+mod rules;
 mod scan;
 pub mod sse;
 pub mod uwsgi;

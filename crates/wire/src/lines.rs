@@ -4,40 +4,22 @@
 
 use crate::fields::Fields;
 use crate::known::Known;
+use crate::rules::rules;
 use crate::scan::{find_colon, find_control, is_token_byte};
 
-/// A rule of lines that a message broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum LineError {
-    BareCr,
-    BareLf,
-    ColonMissing,
-    ControlInValue,
-    NameEmpty,
-    NameInvalid,
-    Nul,
-    ObsFold,
-    TooManyFields,
-    WhitespaceInName,
-}
-
-impl LineError {
-    /// The rule, for the record.
-    pub fn rule(self) -> &'static str {
-        match self {
-            LineError::BareCr => "a CR must be followed by LF (RFC 9112 2.2)",
-            LineError::BareLf => "a line must end with CRLF, not LF alone (RFC 9112 2.2)",
-            LineError::ColonMissing => "a field line must have a colon (RFC 9112 5)",
-            LineError::ControlInValue => "a field value must not hold control characters (RFC 9110 5.5)",
-            LineError::NameEmpty => "a field name must not be empty (RFC 9110 5.1)",
-            LineError::NameInvalid => "a field name must be a token (RFC 9110 5.1)",
-            LineError::Nul => "a head must not hold NUL (RFC 9110 5.5)",
-            LineError::ObsFold => "a field must not be folded over lines (RFC 9112 5.2)",
-            LineError::TooManyFields => "there are more fields than allowed",
-            LineError::WhitespaceInName => {
-                "there must be no white space in a field name or before its colon (RFC 9112 5.1)"
-            }
-        }
+rules! {
+    /// A rule of lines that a message broke.
+    LineError {
+        BareCr "a CR must be followed by LF (RFC 9112 2.2)",
+        BareLf "a line must end with CRLF, not LF alone (RFC 9112 2.2)",
+        ColonMissing "a field line must have a colon (RFC 9112 5)",
+        ControlInValue "a field value must not hold control characters (RFC 9110 5.5)",
+        NameEmpty "a field name must not be empty (RFC 9110 5.1)",
+        NameInvalid "a field name must be a token (RFC 9110 5.1)",
+        Nul "a head must not hold NUL (RFC 9110 5.5)",
+        ObsFold "a field must not be folded over lines (RFC 9112 5.2)",
+        TooManyFields "there are more fields than allowed",
+        WhitespaceInName "there must be no white space in a field name or before its colon (RFC 9112 5.1)",
     }
 }
 

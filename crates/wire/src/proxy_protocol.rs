@@ -5,33 +5,18 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::rules::rules;
+
 /// Source (the client) and destination (the address it connected to).
 pub type Addresses = (SocketAddr, SocketAddr);
 
-/// Why the bytes are not a PROXY protocol header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProxyProtocolError {
-    /// Another protocol was spoken.
-    Missing,
-    /// The header is broken.
-    Malformed,
-    /// The extensions are longer than we read.
-    TooLarge,
-    /// A version, command or address family that a TCP connection cannot have.
-    Unsupported,
-}
-
-impl ProxyProtocolError {
-    /// The rule, for the record.
-    pub fn rule(self) -> &'static str {
-        match self {
-            ProxyProtocolError::Missing => "the connection must begin with a PROXY protocol header",
-            ProxyProtocolError::Malformed => "the PROXY protocol header is broken",
-            ProxyProtocolError::TooLarge => "the PROXY protocol header is longer than 2 KiB",
-            ProxyProtocolError::Unsupported => {
-                "the PROXY protocol header must be of version 1 or 2 and for TCP"
-            }
-        }
+rules! {
+    /// Why the bytes are not a PROXY protocol header.
+    ProxyProtocolError {
+        Missing "the connection must begin with a PROXY protocol header",
+        Malformed "the PROXY protocol header is broken",
+        TooLarge "the PROXY protocol header is longer than 2 KiB",
+        Unsupported "the PROXY protocol header must be of version 1 or 2 and for TCP",
     }
 }
 

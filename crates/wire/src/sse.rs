@@ -34,6 +34,7 @@ enum Position {
 const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 impl Framer {
+    /// A framer at the start of a stream.
     pub fn new(event_bytes_max: usize) -> Framer {
         Framer {
             event_bytes_max,

@@ -16,6 +16,7 @@ use crate::known::Known;
 /// A request to be sent as a packet. Hop-by-hop fields and names with underscores must have been dropped.
 #[derive(Clone, Copy, Debug)]
 pub struct UwsgiRequest<'a> {
+    /// Method and fields are taken from it.
     pub head: &'a RequestHead,
     /// `PATH_INFO`: the forwarded path without `script_name`, decoded (see [`crate::path::decode`]).
     pub path: &'a [u8],
@@ -27,8 +28,9 @@ pub struct UwsgiRequest<'a> {
     pub query: &'a str,
     /// `REMOTE_ADDR` and `REMOTE_PORT`; `None` for a client on a Unix socket.
     pub remote: Option<SocketAddr>,
+    /// `SERVER_NAME`: the host asked for.
     pub server_name: &'a str,
-    /// `None` for a listener on a Unix socket.
+    /// `SERVER_PORT`; `None` for a listener on a Unix socket.
     pub server_port: Option<u16>,
     /// Whether the client spoke TLS.
     pub https: bool,

@@ -7,6 +7,8 @@
     reason = "a panic is how a test fails"
 )]
 
+#[path = "wire/allocations.rs"]
+mod allocations;
 #[path = "wire/body.rs"]
 mod body;
 #[path = "wire/corpus.rs"]

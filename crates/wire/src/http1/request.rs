@@ -8,6 +8,7 @@ use crate::head::{Framing, RequestHead, Version};
 use crate::known::Known;
 use crate::lines::{self, LineError, line_feed};
 use crate::path;
+use crate::rules::rules;
 use crate::scan::{is_token_byte, list};
 
 /// What the head of a request says about its body and its connection.
@@ -19,42 +20,45 @@ pub struct RequestFacts {
     pub keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends a body. Never on HTTP/1.0 and never without a body.
     pub expect_continue: bool,
-    /// Whether the client offers an upgrade: HTTP/1.1, `Upgrade`, and `Connection: upgrade`. Offers of HTTP/2 and TLS do not
-    /// count, or the upstream's consent would open a tunnel past every policy; RFC 9110 section 7.8 allows to ignore any.
+    /// Whether the client offers an upgrade: HTTP/1.1, `Upgrade`, and `Connection: upgrade`. RFC 9110 section 7.8 allows to
+    /// ignore any offer. Those of HTTP/2 and TLS do not count, or the upstream's consent would open a tunnel past every policy;
+    /// nor do those with a body, whose last byte and the tunnel's first one servers do not tell apart alike.
     pub upgrade: bool,
 }
 
-/// The rule that a request head broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RequestError {
-    ConnectNotImplemented,
-    ConnectionOptionsTooMany,
-    ContentLengthInvalid,
-    ContentLengthRepeated,
-    ContentLengthWithTransferEncoding,
-    EmptyLines,
-    ExpectationUnknown,
-    HeadTooLarge,
-    HostDisagrees,
-    HostInvalid,
-    HostMissing,
-    HostRepeated,
-    Line(LineError),
-    MethodInvalid,
-    PathControl,
-    PathEscapeInvalid,
-    RequestLineInvalid,
-    TargetInvalid,
-    TargetTooLong,
-    TlsHandshake,
-    TransferCodingUnknown,
-    TransferEncodingInHttp10,
-    TransferEncodingInvalid,
-    UserinfoInAuthority,
-    VersionUnsupported,
+rules! {
+    /// The rule that a request head broke.
+    RequestError {
+        ConnectNotImplemented "CONNECT is not served (RFC 9110 9.3.6)",
+        ConnectionOptionsTooMany "Connection must not list more than 64 options",
+        ContentLengthInvalid "Content-Length must be one decimal number (RFC 9110 8.6)",
+        ContentLengthRepeated "Content-Length must not be repeated (RFC 9112 6.3)",
+        ContentLengthWithTransferEncoding "Content-Length and Transfer-Encoding exclude each other (RFC 9112 6.1)",
+        EmptyLines "at most two empty lines may precede a request (RFC 9112 2.2)",
+        ExpectationUnknown "Expect must be 100-continue (RFC 9110 10.1.1)",
+        HeadTooLarge "the request head is larger than allowed",
+        HostDisagrees "Host must agree with the target's authority (RFC 9112 3.2)",
+        HostInvalid "Host must be a host and an optional port (RFC 9112 3.2)",
+        HostMissing "HTTP/1.1 requests must have a Host (RFC 9112 3.2)",
+        HostRepeated "Host must not be repeated (RFC 9112 3.2)",
+        MethodInvalid "the method must be a token of at most 32 bytes (RFC 9112 3.1)",
+        PathControl "the path must not hold control characters, escaped or not",
+        PathEscapeInvalid "a % in the path must be followed by two hex digits (RFC 3986 2.1)",
+        RequestLineInvalid "the request line must be method, target and version, one space between them (RFC 9112 3)",
+        TargetInvalid "the target must be an absolute path or URL of visible ASCII without fragment, or * with OPTIONS (RFC 9112 3.2)",
+        TargetTooLong "the request target is longer than allowed",
+        TlsHandshake "a TLS handshake came where HTTP in the clear is spoken",
+        TransferCodingUnknown "the only transfer coding served is chunked (RFC 9112 6.1)",
+        TransferEncodingInHttp10 "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
+        TransferEncodingInvalid "Transfer-Encoding must be a single, final chunked (RFC 9112 6.1)",
+        UserinfoInAuthority "an authority must not hold user information (RFC 9110 4.2.4)",
+        VersionUnsupported "the version must be HTTP/1.0 or HTTP/1.1 (RFC 9110 2.5)",
+        ..Line(LineError) "A rule of lines."
+    }
 }
 
 impl RequestError {
+    /// The fault of an exchange that ends with this.
     pub fn fault(self) -> Fault {
         match self {
             RequestError::ConnectNotImplemented | RequestError::TransferCodingUnknown => {
@@ -85,51 +89,6 @@ impl RequestError {
             | RequestError::TransferEncodingInHttp10
             | RequestError::TransferEncodingInvalid
             | RequestError::UserinfoInAuthority => Fault::RequestMalformed,
-        }
-    }
-
-    /// The rule, for the record.
-    pub fn rule(self) -> &'static str {
-        match self {
-            RequestError::ConnectNotImplemented => "CONNECT is not served (RFC 9110 9.3.6)",
-            RequestError::ConnectionOptionsTooMany => "Connection must not list more than 64 options",
-            RequestError::ContentLengthInvalid => "Content-Length must be one decimal number (RFC 9110 8.6)",
-            RequestError::ContentLengthRepeated => "Content-Length must not be repeated (RFC 9112 6.3)",
-            RequestError::ContentLengthWithTransferEncoding => {
-                "Content-Length and Transfer-Encoding exclude each other (RFC 9112 6.1)"
-            }
-            RequestError::EmptyLines => "at most two empty lines may precede a request (RFC 9112 2.2)",
-            RequestError::ExpectationUnknown => "Expect must be 100-continue (RFC 9110 10.1.1)",
-            RequestError::HeadTooLarge => "the request head is larger than allowed",
-            RequestError::HostDisagrees => "Host must agree with the target's authority (RFC 9112 3.2)",
-            RequestError::HostInvalid => "Host must be a host and an optional port (RFC 9112 3.2)",
-            RequestError::HostMissing => "HTTP/1.1 requests must have a Host (RFC 9112 3.2)",
-            RequestError::HostRepeated => "Host must not be repeated (RFC 9112 3.2)",
-            RequestError::Line(error) => error.rule(),
-            RequestError::MethodInvalid => "the method must be a token of at most 32 bytes (RFC 9112 3.1)",
-            RequestError::PathControl => "the path must not hold control characters, escaped or not",
-            RequestError::PathEscapeInvalid => {
-                "a % in the path must be followed by two hex digits (RFC 3986 2.1)"
-            }
-            RequestError::RequestLineInvalid => {
-                "the request line must be method, target and version, one space between them (RFC 9112 3)"
-            }
-            RequestError::TargetInvalid => {
-                "the target must be an absolute path or URL of visible ASCII without fragment, or * with OPTIONS (RFC 9112 3.2)"
-            }
-            RequestError::TargetTooLong => "the request target is longer than allowed",
-            RequestError::TlsHandshake => "a TLS handshake came where HTTP in the clear is spoken",
-            RequestError::TransferCodingUnknown => {
-                "the only transfer coding served is chunked (RFC 9112 6.1)"
-            }
-            RequestError::TransferEncodingInHttp10 => "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
-            RequestError::TransferEncodingInvalid => {
-                "Transfer-Encoding must be a single, final chunked (RFC 9112 6.1)"
-            }
-            RequestError::UserinfoInAuthority => {
-                "an authority must not hold user information (RFC 9110 4.2.4)"
-            }
-            RequestError::VersionUnsupported => "the version must be HTTP/1.0 or HTTP/1.1 (RFC 9110 2.5)",
         }
     }
 }
@@ -265,17 +224,17 @@ fn check(head: &mut RequestHead) -> Result<RequestFacts, RequestError> {
         return Err(RequestError::HostMissing);
     }
     head.target.agree_with_host(&head.fields)?;
+    let has_body = !matches!(framing, Framing::None | Framing::Length(0));
     let mut expect_continue = false;
     for value in head.fields.get_all(Known::Expect) {
         if !value.eq_ignore_ascii_case(b"100-continue") {
             return Err(RequestError::ExpectationUnknown);
         }
-        expect_continue =
-            head.version == Version::Http11 && !matches!(framing, Framing::None | Framing::Length(0));
+        expect_continue = head.version == Version::Http11 && has_body;
     }
     let options = facts::connection_options(&head.fields).ok_or(RequestError::ConnectionOptionsTooMany)?;
     let keep_alive = !options.close && (head.version == Version::Http11 || options.keep_alive);
-    let upgrade = options.upgrade && head.version == Version::Http11 && offers_upgrade(head);
+    let upgrade = options.upgrade && head.version == Version::Http11 && !has_body && offers_upgrade(head);
     Ok(RequestFacts { framing, keep_alive, expect_continue, upgrade })
 }
 

@@ -7,11 +7,13 @@ use super::{HeadLimits, VersionText, version};
 use crate::head::{Framing, ResponseHead, Version};
 use crate::known::Known;
 use crate::lines::{self, LineError, line_feed};
+use crate::rules::rules;
 use crate::scan::find_control;
 
 /// What the head of a response says about its body and its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResponseFacts {
+    /// [`Framing::None`] for HEAD, 1xx, 204 and 304, whatever the fields say.
     pub framing: Framing,
     /// Whether the connection may be used again once the body has been read.
     pub keep_alive: bool,
@@ -21,25 +23,27 @@ pub struct ResponseFacts {
     pub upgrade: bool,
 }
 
-/// The rule that a response head broke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ResponseError {
-    ConnectionOptionsTooMany,
-    ContentLengthDiffers,
-    ContentLengthInvalid,
-    ContentLengthWithTransferEncoding,
-    HeadTooLarge,
-    Line(LineError),
-    NotHttp,
-    StatusInvalid,
-    StatusLineInvalid,
-    TransferCodingUnknown,
-    TransferEncodingInHttp10,
-    TransferEncodingInvalid,
-    VersionUnsupported,
+rules! {
+    /// The rule that a response head broke.
+    ResponseError {
+        ConnectionOptionsTooMany "Connection must not list more than 64 options",
+        ContentLengthDiffers "repeated Content-Length fields must be equal (RFC 9112 6.3)",
+        ContentLengthInvalid "Content-Length must be one decimal number (RFC 9110 8.6)",
+        ContentLengthWithTransferEncoding "Content-Length and Transfer-Encoding exclude each other (RFC 9112 6.1)",
+        HeadTooLarge "the response head is larger than allowed",
+        NotHttp "a response must begin with HTTP/ and a version (RFC 9112 4)",
+        StatusInvalid "the status must be 100 to 599 (RFC 9110 15)",
+        StatusLineInvalid "the status line must be version, status and reason, one space between them (RFC 9112 4)",
+        TransferCodingUnknown "the only transfer coding served is chunked (RFC 9112 6.1)",
+        TransferEncodingInHttp10 "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
+        TransferEncodingInvalid "Transfer-Encoding must be a single, final chunked (RFC 9112 6.1)",
+        VersionUnsupported "the version must be HTTP/1.0 or HTTP/1.1 (RFC 9110 2.5)",
+        ..Line(LineError) "A rule of lines."
+    }
 }
 
 impl ResponseError {
+    /// The fault of an attempt that ends with this.
     pub fn fault(self) -> Fault {
         match self {
             ResponseError::HeadTooLarge | ResponseError::Line(LineError::TooManyFields) => {
@@ -57,35 +61,6 @@ impl ResponseError {
             | ResponseError::TransferEncodingInHttp10
             | ResponseError::TransferEncodingInvalid
             | ResponseError::VersionUnsupported => Fault::ResponseMalformed,
-        }
-    }
-
-    /// The rule, for the record.
-    pub fn rule(self) -> &'static str {
-        match self {
-            ResponseError::ConnectionOptionsTooMany => "Connection must not list more than 64 options",
-            ResponseError::ContentLengthDiffers => {
-                "repeated Content-Length fields must be equal (RFC 9112 6.3)"
-            }
-            ResponseError::ContentLengthInvalid => "Content-Length must be one decimal number (RFC 9110 8.6)",
-            ResponseError::ContentLengthWithTransferEncoding => {
-                "Content-Length and Transfer-Encoding exclude each other (RFC 9112 6.1)"
-            }
-            ResponseError::HeadTooLarge => "the response head is larger than allowed",
-            ResponseError::Line(error) => error.rule(),
-            ResponseError::NotHttp => "a response must begin with HTTP/ and a version (RFC 9112 4)",
-            ResponseError::StatusInvalid => "the status must be 100 to 599 (RFC 9110 15)",
-            ResponseError::StatusLineInvalid => {
-                "the status line must be version, status and reason, one space between them (RFC 9112 4)"
-            }
-            ResponseError::TransferCodingUnknown => {
-                "the only transfer coding served is chunked (RFC 9112 6.1)"
-            }
-            ResponseError::TransferEncodingInHttp10 => "HTTP/1.0 has no Transfer-Encoding (RFC 9112 6.1)",
-            ResponseError::TransferEncodingInvalid => {
-                "Transfer-Encoding must be a single, final chunked (RFC 9112 6.1)"
-            }
-            ResponseError::VersionUnsupported => "the version must be HTTP/1.0 or HTTP/1.1 (RFC 9110 2.5)",
         }
     }
 }

@@ -347,6 +347,8 @@ fn facts_about_body_and_connection() {
         ("1.0", "Expect: 100-continue\r\nContent-Length: 5", RequestFacts { keep_alive: false, ..length(5) }),
         ("1.1", "Connection: Upgrade\r\nUpgrade: websocket", upgrading),
         ("1.1", "Connection: keep-alive, upgrade\r\nUpgrade: foo/2", upgrading),
+        ("1.1", "Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5", length(5)),
+        ("1.1", "Connection: upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked", chunked),
         ("1.1", "Upgrade: websocket", usual),
         ("1.1", "Connection: upgrade", usual),
         ("1.1", "Connection: upgrade\r\nUpgrade: ,", usual),
