@@ -1,15 +1,15 @@
 //! An open block: takes exchanges, one after the other, and packs them.
 //!
-//! Raw form: number of rows, string table, table of endings, columns. Stored form: version byte, length of the raw form,
-//! one zstd frame with checksum.
+//! Raw form: number of rows, string table, table of endings, columns. Stored form: version byte, length and checksum of
+//! the raw form, then the raw form as an LZ4 block.
+//!
+//! LZ4, because the columns leave little to gain: on made-up API traffic 73 bytes per exchange become 41 in 50 ns, and
+//! zstd needs 133 ns, a C library and half a MiB of memory to make them 37.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use model::{Attempt, Ending, Exchange, Limit, Method, RequestId};
-use zstd::bulk::Compressor;
-use zstd::zstd_safe::CParameter;
 
 use super::bytes::{put_bytes, put_duration, put_near, put_u64};
 use super::codec::{
@@ -18,9 +18,6 @@ use super::codec::{
 use super::columns::Columns;
 use super::strings::{StringsBuilder, cut};
 use super::summary::{Summary, SummaryBuilder};
-
-/// Level 1: measured at a fifth of a microsecond per exchange; level 3 takes twice that to save a few percent.
-const LEVEL: i32 = 1;
 
 #[derive(Debug, Default)]
 pub(crate) struct BlockBuilder {
@@ -250,20 +247,11 @@ fn attempt_flags(attempt: &Attempt) -> u64 {
 }
 
 /// Turns the raw form into the stored one.
-pub(crate) struct Packer(Compressor<'static>);
-
-impl Packer {
-    pub(crate) fn new() -> io::Result<Packer> {
-        let mut compressor = Compressor::new(LEVEL)?;
-        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
-        Ok(Packer(compressor))
-    }
-
-    pub(crate) fn pack(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
-        let mut stored = Vec::with_capacity(raw.len() / 2 + 64);
-        stored.push(VERSION);
-        put_u64(&mut stored, raw.len() as u64);
-        stored.extend_from_slice(&self.0.compress(raw)?);
-        Ok(stored)
-    }
+pub(crate) fn pack(raw: &[u8]) -> Vec<u8> {
+    let mut stored = Vec::with_capacity(raw.len() / 2 + 64);
+    stored.push(VERSION);
+    put_u64(&mut stored, raw.len() as u64);
+    stored.extend_from_slice(&codec::checksum(raw).to_le_bytes());
+    stored.extend_from_slice(&lz4_flex::block::compress(raw));
+    stored
 }

@@ -20,9 +20,9 @@ pub(crate) fn unpack(stored: &[u8]) -> Result<Vec<u8>, Corrupt> {
         return Err(Corrupt);
     }
     let len = cursor.len(RAW_BYTES_MAX)?;
-    let frame = cursor.take(cursor.left())?;
-    let raw = zstd::bulk::decompress(frame, len).map_err(|_| Corrupt)?;
-    if raw.len() == len { Ok(raw) } else { Err(Corrupt) }
+    let checksum = u64::from_le_bytes(cursor.array()?);
+    let raw = lz4_flex::block::decompress(cursor.take(cursor.left())?, len).map_err(|_| Corrupt)?;
+    if raw.len() == len && codec::checksum(&raw) == checksum { Ok(raw) } else { Err(Corrupt) }
 }
 
 /// The rows of a block in raw form, in the order in which they were recorded. Ends after the first damaged one.

@@ -1,7 +1,7 @@
 //! Takes exchanges, packs them into blocks and writes those. Never fails a caller: when the disk does not take a block,
 //! recording stops, says so, and tries again.
 //!
-//! It works on the runtime it is called from. Packing a block takes about a quarter of a millisecond of it each
+//! It works on the runtime it is called from. Packing takes about a quarter of a millisecond of it for each
 //! thousand exchanges; SQLite works on its own thread.
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use model::gateway::Records;
 use model::{ByteSize, Exchange};
 use tokio::time::{Instant, sleep_until};
 
-use super::block::Packer;
+use super::block::pack;
 use super::day::Day;
 use super::file::DayFile;
 use super::query::Query;
@@ -76,8 +76,6 @@ pub struct RecordWriter {
     settings: RecordSettings,
     shared: Arc<Shared>,
     files: Vec<DayFile>,
-    /// Made with the first block after a rest: it holds several hundred KiB.
-    packer: Option<Packer>,
     /// `Some` while recording is stopped.
     probe_at: Option<Instant>,
     /// The day whose file did not take a block.
@@ -98,7 +96,6 @@ impl RecordWriter {
             settings,
             shared: Arc::new(Shared::new()),
             files: Vec::new(),
-            packer: None,
             probe_at: None,
             failed_day: None,
             housekeeping_at: Instant::now(),
@@ -216,8 +213,7 @@ impl RecordWriter {
     }
 
     async fn write(&mut self, block: &SealedBlock) -> Result<(), StoreError> {
-        let data =
-            self.pack(&block.raw).map_err(StoreError::file(&self.directory, "compress a block for"))?;
+        let data = pack(&block.raw);
         let file = self.file(block.day).await?;
         file.insert(&block.summary, &data, &block.failures).await?;
         let status = &self.shared.status;
@@ -227,14 +223,6 @@ impl RecordWriter {
         RecordStatus::add(&status.stored_bytes, data.len() as u64);
         self.written_bytes += data.len() as u64;
         Ok(())
-    }
-
-    fn pack(&mut self, raw: &[u8]) -> std::io::Result<Vec<u8>> {
-        let packer = match &mut self.packer {
-            Some(packer) => packer,
-            None => self.packer.insert(Packer::new()?),
-        };
-        packer.pack(raw)
     }
 
     /// The open file of a day. The one unused for longest makes room.
@@ -293,7 +281,6 @@ impl RecordWriter {
             self.files.swap_remove(at).close().await;
         }
         if self.files.is_empty() {
-            self.packer = None;
             self.shared.release_memory();
         }
         self.written_bytes = 0;
