@@ -7,6 +7,7 @@
 use std::fmt;
 
 use crate::known::Known;
+use crate::lines::LineError;
 use crate::scan::{is_token, list};
 
 /// An ordered list of fields.
@@ -100,6 +101,21 @@ impl Fields {
     /// its ends: nothing else may come from configuration, a policy or another protocol.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.push_as(Known::lookup(name), name, value);
+    }
+
+    /// Adds a field that came by another protocol, or refuses it: name and value must be what HTTP/1.1 can carry.
+    pub fn push_checked(&mut self, name: &[u8], value: &[u8]) -> Result<(), LineError> {
+        if !is_token(name) {
+            return Err(if name.is_empty() { LineError::NameEmpty } else { LineError::NameInvalid });
+        }
+        if value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+            return Err(LineError::ControlInValue);
+        }
+        if !is_value(value) {
+            return Err(LineError::WhitespaceAroundValue);
+        }
+        self.push_line(Known::lookup(name), name, value);
+        Ok(())
     }
 
     /// Adds a field with a well-known name, which must not be [`Known::Other`]. See [`Fields::push`].

@@ -10,7 +10,7 @@ mod facts;
 mod request;
 mod response;
 
-pub use request::{RequestError, RequestFacts, parse_request};
+pub use request::{RequestError, RequestFacts, check_http2_request, parse_request};
 pub(crate) use response::parse_cgi_response;
 pub use response::{ResponseError, ResponseFacts, parse_response};
 

@@ -30,8 +30,8 @@ pub use fields::{Field, Fields};
 pub use head::{Framing, RequestHead, ResponseHead, Target, Version};
 pub use hop::{HopByHop, drop_underscore_names, strip_hop_by_hop, strip_hop_by_hop_but_upgrade};
 pub use http1::{
-    H2_PREFACE, HeadLimits, RequestError, RequestFacts, ResponseError, ResponseFacts, parse_request,
-    parse_response,
+    H2_PREFACE, HeadLimits, RequestError, RequestFacts, ResponseError, ResponseFacts, check_http2_request,
+    parse_request, parse_response,
 };
 pub use known::Known;
 pub use lines::LineError;

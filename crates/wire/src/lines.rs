@@ -19,6 +19,7 @@ rules! {
         Nul "a head must not hold NUL (RFC 9110 5.5)",
         ObsFold "a field must not be folded over lines (RFC 9112 5.2)",
         TooManyFields "there are more fields than allowed",
+        WhitespaceAroundValue "a field value must not begin or end with white space (RFC 9113 8.2.1)",
         WhitespaceInName "there must be no white space in a field name or before its colon (RFC 9112 5.1)",
     }
 }

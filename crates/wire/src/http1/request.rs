@@ -30,6 +30,7 @@ rules! {
     /// The rule that a request head broke.
     RequestError {
         ConnectNotImplemented "CONNECT is not served (RFC 9110 9.3.6)",
+        ConnectionFieldInHttp2 "HTTP/2 has no fields about the connection (RFC 9113 8.2.2)",
         ConnectionOptionsTooMany "Connection must not list more than 64 options",
         ContentLengthInvalid "Content-Length must be one decimal number (RFC 9110 8.6)",
         ContentLengthRepeated "Content-Length must not be repeated (RFC 9112 6.3)",
@@ -70,7 +71,8 @@ impl RequestError {
             }
             RequestError::TargetTooLong => Fault::RequestTargetTooLong,
             RequestError::VersionUnsupported => Fault::RequestVersionUnsupported,
-            RequestError::ConnectionOptionsTooMany
+            RequestError::ConnectionFieldInHttp2
+            | RequestError::ConnectionOptionsTooMany
             | RequestError::ContentLengthInvalid
             | RequestError::ContentLengthRepeated
             | RequestError::ContentLengthWithTransferEncoding
@@ -225,25 +227,51 @@ fn check(head: &mut RequestHead) -> Result<RequestFacts, RequestError> {
     }
     head.target.agree_with_host(&head.fields)?;
     let has_body = !matches!(framing, Framing::None | Framing::Length(0));
-    let mut expect_continue = false;
-    for value in head.fields.get_all(Known::Expect) {
-        if !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err(RequestError::ExpectationUnknown);
-        }
-        expect_continue = head.version == Version::Http11 && has_body;
-    }
+    let expect_continue = expects_continue(head)? && head.version == Version::Http11 && has_body;
     let options = facts::connection_options(&head.fields).ok_or(RequestError::ConnectionOptionsTooMany)?;
     let keep_alive = !options.close && (head.version == Version::Http11 || options.keep_alive);
     let upgrade = options.upgrade && head.version == Version::Http11 && !has_body && offers_upgrade(head);
     Ok(RequestFacts { framing, keep_alive, expect_continue, upgrade })
 }
 
+/// Checks a request that came by HTTP/2, after [`RequestHead::set_target`]: the fields that would frame or route it otherwise once it
+/// is sent on as HTTP/1.1. Without `Content-Length` the framing is [`Framing::Chunked`]; a caller that knows that the stream has
+/// ended knows better.
+pub fn check_http2_request(head: &RequestHead) -> Result<RequestFacts, RequestError> {
+    const FORBIDDEN: [Known; 5] = [
+        Known::Connection,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::TransferEncoding,
+        Known::Upgrade,
+    ];
+    let fields = &head.fields;
+    let forbidden = FORBIDDEN.iter().any(|known| fields.get(*known).is_some());
+    if forbidden || fields.get_all(Known::Te).any(|value| !value.eq_ignore_ascii_case(b"trailers")) {
+        return Err(RequestError::ConnectionFieldInHttp2);
+    }
+    if head.target.authority().is_empty() {
+        return Err(RequestError::HostMissing);
+    }
+    let framing = content_length(head)?.map_or(Framing::Chunked, Framing::Length);
+    let expect_continue = expects_continue(head)? && framing != Framing::Length(0);
+    Ok(RequestFacts { framing, keep_alive: true, expect_continue, upgrade: false })
+}
+
+fn expects_continue(head: &RequestHead) -> Result<bool, RequestError> {
+    let mut values = head.fields.get_all(Known::Expect).peekable();
+    let expects = values.peek().is_some();
+    if values.all(|value| value.eq_ignore_ascii_case(b"100-continue")) {
+        Ok(expects)
+    } else {
+        Err(RequestError::ExpectationUnknown)
+    }
+}
+
 fn request_framing(head: &RequestHead) -> Result<Framing, RequestError> {
     let fields = &head.fields;
-    let mut lengths = fields.get_all(Known::ContentLength);
-    let length = lengths.next();
     if fields.may_have(Known::TransferEncoding) {
-        if length.is_some() {
+        if fields.get(Known::ContentLength).is_some() {
             return Err(RequestError::ContentLengthWithTransferEncoding);
         }
         if head.version == Version::Http10 {
@@ -252,11 +280,16 @@ fn request_framing(head: &RequestHead) -> Result<Framing, RequestError> {
         facts::check_transfer_encoding(fields)?;
         return Ok(Framing::Chunked);
     }
-    let Some(length) = length else { return Ok(Framing::None) };
+    Ok(content_length(head)?.map_or(Framing::None, Framing::Length))
+}
+
+fn content_length(head: &RequestHead) -> Result<Option<u64>, RequestError> {
+    let mut lengths = head.fields.get_all(Known::ContentLength);
+    let Some(length) = lengths.next() else { return Ok(None) };
     if lengths.next().is_some() {
         return Err(RequestError::ContentLengthRepeated);
     }
-    Ok(Framing::Length(facts::content_length(length)?))
+    Ok(Some(facts::content_length(length)?))
 }
 
 fn offers_upgrade(head: &RequestHead) -> bool {

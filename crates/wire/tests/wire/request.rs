@@ -404,6 +404,52 @@ fn every_form_of_target() {
 }
 
 #[test]
+fn requests_that_came_as_http2() {
+    let check = |lines: &[(&str, &str)], expect: Result<Framing, RequestError>| {
+        let mut head = RequestHead { version: Version::Http2, ..RequestHead::default() };
+        let filled = lines
+            .iter()
+            .try_for_each(|(name, value)| head.fields.push_checked(name.as_bytes(), value.as_bytes()));
+        let facts = filled
+            .map_err(RequestError::from)
+            .and_then(|()| head.set_target(b"/", None))
+            .and_then(|()| wire::check_http2_request(&head));
+        assert!(!facts.is_ok_and(|facts| facts.upgrade || !facts.keep_alive));
+        assert_eq!(facts.map(|facts| facts.framing), expect, "{lines:?}");
+    };
+    check(&[("host", "a")], Ok(Framing::Chunked));
+    check(&[("host", "a"), ("content-length", "5"), ("te", "trailers")], Ok(Framing::Length(5)));
+    check(&[("host", "a"), ("expect", "100-continue")], Ok(Framing::Chunked));
+    check(&[], Err(HostMissing));
+    check(&[("host", "a"), ("content-length", "+5")], Err(ContentLengthInvalid));
+    check(&[("host", "a"), ("content-length", "5"), ("content-length", "5")], Err(ContentLengthRepeated));
+    check(&[("host", "a"), ("expect", "x")], Err(ExpectationUnknown));
+    for (name, value) in [
+        ("connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "websocket"),
+        ("keep-alive", "5"),
+        ("proxy-connection", "x"),
+        ("te", "gzip"),
+        ("te", "trailers, deflate"),
+    ] {
+        check(&[("host", "a"), (name, value)], Err(ConnectionFieldInHttp2));
+    }
+    for (name, value, expect) in [
+        ("", "a", LineError::NameEmpty),
+        (":path", "a", LineError::NameInvalid),
+        ("a b", "a", LineError::NameInvalid),
+        ("a", "b\r\nc: d", LineError::ControlInValue),
+        ("a", "b\0", LineError::ControlInValue),
+        ("a", "b\x7f", LineError::ControlInValue),
+        ("a", " b", LineError::WhitespaceAroundValue),
+        ("a", "b\t", LineError::WhitespaceAroundValue),
+    ] {
+        check(&[("host", "a"), (name, value)], Err(Line(expect)));
+    }
+}
+
+#[test]
 fn targets_that_did_not_come_as_http1() {
     let check = |method: Method,
                  fields: &[&str],
