@@ -46,13 +46,17 @@ pub(crate) struct AttemptLog {
 }
 
 impl AttemptLog {
-    fn begin(ctx: Context<'_>, destination: &Destination, target: &Arc<Target>) -> AttemptLog {
-        let begun = Instant::now();
+    fn begin(
+        ctx: Context<'_>,
+        begun: Instant,
+        destination: &Destination,
+        target: &Arc<Target>,
+    ) -> AttemptLog {
         let attempt = Attempt {
             upstream: destination.upstream.settings.name.clone(),
             target: target.settings.url.clone(),
             address: None,
-            started_micros: begun.duration_since(ctx.started).as_micros() as u64,
+            started_micros: ctx.micros(begun),
             reuse: None,
             resolve: None,
             connect: None,
@@ -81,8 +85,8 @@ impl AttemptLog {
     }
 
     /// The attempt as it stands in the record.
-    pub(crate) fn finish(mut self, _started: Instant, bytes: (u64, u64), ending: Ending) -> Attempt {
-        self.attempt.total = self.begun.elapsed();
+    pub(crate) fn finish(mut self, now: Instant, bytes: (u64, u64), ending: Ending) -> Attempt {
+        self.attempt.total = now.saturating_duration_since(self.begun);
         (self.attempt.bytes_sent, self.attempt.bytes_received) = bytes;
         self.attempt.ending = ending;
         self.target.state.attempts.fetch_add(1, Ordering::Relaxed);
@@ -101,7 +105,7 @@ impl AttemptLog {
         self.attempt.detail.clone_from(&failure.detail);
         let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
         self.attempt.bytes_acked = lease.and_then(|lease| lease.connection.bytes_acked());
-        self.finish(ctx.started, bytes, failure.ending())
+        self.finish(ctx.worker.clock.tick(), bytes, failure.ending())
     }
 }
 
@@ -120,7 +124,7 @@ pub(crate) async fn until_answered<D: Downstream>(
     let mut last_failure = None;
     for _ in 0..ATTEMPTS_MAX {
         let Some((index, target)) = destination.upstream.pick(tried) else { break };
-        let mut log = AttemptLog::begin(ctx, destination, target);
+        let mut log = AttemptLog::begin(ctx, ctx.worker.clock.now(), destination, target);
         let outcome =
             attempt(ctx, client, scratch, facts, destination, rewrite, target, fresh, &mut log, record).await;
         let (failure, lease) = match outcome {
@@ -269,7 +273,7 @@ async fn acquire<D: Downstream>(
     log: &mut AttemptLog,
 ) -> Result<Lease, Acquire> {
     let pool = &ctx.worker.pool;
-    if !fresh && let Some(lease) = pool.take(&destination.upstream, target) {
+    if !fresh && let Some(lease) = pool.take(&destination.upstream, target, ctx.worker.clock.now()) {
         log.attempt.address = lease.address;
         log.attempt.reuse = lease.reuse;
         return Ok(lease);
@@ -292,6 +296,7 @@ async fn acquire<D: Downstream>(
         })
         .await
     };
+    ctx.worker.clock.tick();
     log.dialed(times);
     if let Ok(lease) = &dialed {
         log.attempt.address = lease.address;
@@ -319,13 +324,14 @@ async fn await_head<D: Downstream>(
     let limits = upstream::head_limits(&destination.upstream);
     let method = &scratch.request.method;
     let head = &mut scratch.response;
-    let begun = Instant::now();
+    let clock = &ctx.worker.clock;
+    let begun = clock.now();
     let mut upload = Upload { state: UploadState::Running, progress: begun, moved: (0, 0) };
     let result = poll_fn(|cx| {
         if upload.state == UploadState::Running {
             match lease.connection.poll_upload(client, cx) {
                 Poll::Ready(Ok(())) => {
-                    upload.progress = Instant::now();
+                    upload.progress = clock.tick();
                     upload.state = UploadState::Done;
                     log.attempt.send = Some(upload.progress.duration_since(begun));
                 }
@@ -334,7 +340,7 @@ async fn await_head<D: Downstream>(
                 }
                 // The target may have answered before it closed: its answer counts more than our failed write.
                 Poll::Ready(Err(UploadFailure::Upstream(failure))) => {
-                    upload.progress = Instant::now();
+                    upload.progress = clock.tick();
                     upload.state = UploadState::Failed(Box::new(failure));
                 }
                 Poll::Pending => {}
@@ -360,7 +366,7 @@ async fn await_head<D: Downstream>(
     })
     .await;
     let facts = result?;
-    log.attempt.await_head = Some(begun.elapsed());
+    log.attempt.await_head = Some(clock.tick().duration_since(begun));
     log.attempt.status = Some(head.status);
     let asked_for_upgrade = scratch.request.fields.get(Known::Upgrade).is_some();
     if head.status == 101 && !asked_for_upgrade {
@@ -435,9 +441,9 @@ impl Upload {
         moved: (u64, u64),
         target_is_due: bool,
     ) -> (Instant, Expiry) {
-        if moved != self.moved {
+        if self.state == UploadState::Running && moved != self.moved {
             self.moved = moved;
-            self.progress = Instant::now();
+            self.progress = ctx.worker.clock.tick();
         }
         let own = match self.state {
             UploadState::Done | UploadState::Failed(_) => Expiry {

@@ -29,7 +29,7 @@ pub(crate) async fn run<D: Downstream>(
 ) -> DownloadEnd {
     let mut answered = answered;
     let mut timer = ctx.worker.lend_timer();
-    let mut watch = Watch { progress: Instant::now(), moved: (0, 0) };
+    let mut watch = Watch { progress: ctx.worker.clock.now(), moved: (0, 0) };
     let end = poll_fn(|cx| {
         if !answered.uploaded {
             match answered.lease.connection.poll_upload(client, cx) {
@@ -60,21 +60,22 @@ pub(crate) async fn run<D: Downstream>(
     ctx.worker.return_timer(timer);
     record.response_body_bytes = client.counts().1;
     let (lease, log) = answered.into_parts();
+    let now = ctx.worker.clock.tick();
     match end {
         Ok(()) => {
-            record.attempts.push(log.finish(ctx.started, lease.connection.counts(), Ending::ANSWERED));
-            ctx.worker.pool.release(lease);
+            record.attempts.push(log.finish(now, lease.connection.counts(), Ending::ANSWERED));
+            ctx.worker.pool.release(lease, now);
             DownloadEnd::Complete
         }
         Err(stop) => {
             let attempt = match &stop {
                 Stop::Upstream(failure) => log.fail(ctx, Some(&lease), failure),
                 Stop::Timeout { fault, phase, .. } => {
-                    log.finish(ctx.started, lease.connection.counts(), Ending::failed(*phase, *fault))
+                    log.finish(now, lease.connection.counts(), Ending::failed(*phase, *fault))
                 }
                 Stop::Client { .. } | Stop::Refused { .. } => {
                     let ending = Ending::failed(Phase::Body, Fault::ClientGone);
-                    log.finish(ctx.started, lease.connection.counts(), ending)
+                    log.finish(now, lease.connection.counts(), ending)
                 }
             };
             record.attempts.push(attempt);
@@ -119,7 +120,7 @@ impl Watch {
     ) -> (Instant, Fault, LimitName, Duration) {
         if moved != self.moved {
             self.moved = moved;
-            self.progress = Instant::now();
+            self.progress = ctx.worker.clock.tick();
         }
         let limits = &answered.destination.route.timeouts;
         let (fault, name, max) = if client_is_due {

@@ -3,7 +3,8 @@
 //! [`run`] branches between the phases; the phases do not call each other. Every way out passes through one place, which
 //! writes the ending into the record and, if nothing was sent yet, the answer to the client.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,13 @@ pub(crate) struct Context<'a> {
     pub listening: &'a Listening,
     pub peer: &'a Peer,
     pub started: Instant,
+}
+
+impl Context<'_> {
+    /// Microseconds from the start of the exchange.
+    pub(crate) fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.started).as_micros() as u64
+    }
 }
 
 /// Heads that are filled again for each exchange.
@@ -108,6 +116,27 @@ pub(crate) async fn run<D: Downstream>(
     }
 }
 
+/// [`run`], where a panic costs this exchange and nothing else: the client gets a 500, the record says so.
+pub(crate) async fn run_caught<D: Downstream>(
+    ctx: Context<'_>,
+    client: &mut D,
+    scratch: &mut Scratch,
+    facts: &RequestFacts,
+    record: &mut Exchange,
+) -> Result<Finish, Panicked> {
+    // Pinned in place: moving a future of this size costs more than catching.
+    let mut run = std::pin::pin!(run(ctx, client, scratch, facts, record));
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(_) => std::task::Poll::Ready(Err(Panicked)),
+    })
+    .await
+}
+
+/// Our own code failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Panicked;
+
 /// The phases in their order.
 async fn proxy<D: Downstream>(
     ctx: Context<'_>,
@@ -139,7 +168,7 @@ async fn proxy<D: Downstream>(
     }
     respond(client, scratch, &answered);
     record.status = scratch.response.status;
-    record.timeline.response_micros = Some(micros_since(ctx.started));
+    record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.now()));
     let finish_anyway = destination.route.client_gone == ClientGone::Finish;
     match download::run(ctx, client, answered, finish_anyway, record).await {
         DownloadEnd::Complete => {
@@ -228,7 +257,7 @@ async fn upgrade<D: Downstream>(
     wire::strip_hop_by_hop_but_upgrade(&mut scratch.response.fields);
     client.respond(&mut scratch.response, ResponseForm { framing: Framing::None, bodiless: true });
     record.status = 101;
-    record.timeline.response_micros = Some(micros_since(ctx.started));
+    record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let counted = lease.connection.counts();
     let (Some(end), Some((io, input))) = (client.tunnel_end(), lease.connection.into_tunnel()) else {
         return Err(Stop::refused(Phase::Body, Fault::Internal));
@@ -238,7 +267,7 @@ async fn upgrade<D: Downstream>(
     record.response_body_bytes = outcome.to_client;
     record.ending = outcome.ending;
     let bytes = (counted.0 + outcome.to_target, counted.1 + outcome.to_client);
-    record.attempts.push(log.finish(ctx.started, bytes, outcome.ending));
+    record.attempts.push(log.finish(ctx.worker.clock.tick(), bytes, outcome.ending));
     Ok(Finish::Tunneled)
 }
 
@@ -299,7 +328,7 @@ pub(crate) async fn send_answer<D: Downstream>(
     let framing = Framing::Length(body.len() as u64);
     set_request_id(&mut head.fields, record);
     client.respond(head, ResponseForm { framing, bodiless: is_head });
-    record.timeline.response_micros = Some(micros_since(ctx.started));
+    record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let mut body = Whole::new(if is_head { bytes::Bytes::new() } else { body });
     let deadline = Instant::now() + ctx.listening.settings().timeouts.client_send;
     let mut timer = ctx.worker.lend_timer();
@@ -344,8 +373,4 @@ pub(crate) async fn discard_body<D: Downstream>(client: &mut D, deadline: Instan
         }
     })
     .await
-}
-
-pub(crate) fn micros_since(started: Instant) -> u64 {
-    started.elapsed().as_micros() as u64
 }

@@ -1,13 +1,11 @@
 //! HTTP/1.x towards clients: one connection, its requests one after another.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::FutureExt;
 use model::{Fault, Phase};
 use upstream::body::{
     BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
@@ -50,6 +48,19 @@ pub(crate) struct Http1 {
     gone: bool,
 }
 
+/// How long a connection without a request keeps the state of an active one.
+const ACTIVE: Duration = Duration::from_millis(500);
+
+/// Whether a request has begun to arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Readable {
+    Yes,
+    /// The time is up.
+    NotYet,
+    /// The client has closed.
+    Never,
+}
+
 /// What came after waiting for a request.
 enum Next {
     Request(RequestFacts),
@@ -75,27 +86,51 @@ pub(crate) async fn serve(
     let mut served = 0u64;
     let idle = worker.register_idle();
     loop {
-        let settings = listening.settings();
-        let wait = if served == 0 { settings.timeouts.client_head } else { settings.timeouts.keep_alive };
-        if !connection.wait_readable(&worker, &idle, &mut timer, Instant::now() + wait).await {
-            break;
+        let timeouts = &listening.settings().timeouts;
+        let wait = if served == 0 { timeouts.client_head } else { timeouts.keep_alive };
+        let deadline = worker.clock.tick() + wait;
+        if connection.wait_readable(&worker, &idle, &mut timer, deadline).await != Readable::Yes {
+            return;
         }
-        served += 1;
-        let is_last = served >= settings.limits.requests_per_connection;
-        // The exchange's state is large: it lives only while there is one, so that an idle connection is small.
-        let next = Box::pin(one(&worker, &listening, &mut connection, &peer, &mut timer, is_last)).await;
-        match next {
-            After::Next => connection.rest(),
-            After::Close => {
-                connection.linger(&mut timer).await;
-                break;
-            }
-            After::Drop => break,
+        // The state of an exchange is large, and making it anew for each request costs time: it lives for as long as
+        // requests follow closely, and an idle connection is small.
+        let active =
+            Box::pin(active(&worker, &listening, &mut connection, &peer, &idle, &mut timer, &mut served));
+        match active.await {
+            After::Next => {}
+            After::Close => return connection.linger(&mut timer).await,
+            After::Drop => return,
             After::Http2 => {
                 let Http1 { io, input, .. } = connection;
                 drop(idle);
                 return crate::http2::serve(worker, listening, io, input, peer).await;
             }
+        }
+    }
+}
+
+/// Serves requests for as long as each follows the one before within [`ACTIVE`].
+async fn active(
+    worker: &Rc<Worker>,
+    listening: &Rc<Listening>,
+    connection: &mut Http1,
+    peer: &Peer,
+    idle: &Idle,
+    timer: &mut Deadline,
+    served: &mut u64,
+) -> After {
+    let settings = listening.settings();
+    loop {
+        *served += 1;
+        let is_last = *served >= settings.limits.requests_per_connection;
+        let after = one(worker, listening, connection, peer, timer, is_last).await;
+        let After::Next = after else { return after };
+        connection.rest();
+        let deadline = worker.clock.now() + ACTIVE.min(settings.timeouts.keep_alive);
+        match connection.wait_readable(worker, idle, timer, deadline).await {
+            Readable::Yes => {}
+            Readable::NotYet => return After::Next,
+            Readable::Never => return After::Drop,
         }
     }
 }
@@ -116,7 +151,7 @@ async fn one(
     timer: &mut Deadline,
     is_last: bool,
 ) -> After {
-    let started = Instant::now();
+    let started = worker.clock.now();
     let mut scratch = worker.lend_scratch();
     let limits = listening.head_limits();
     let deadline = started + listening.settings().timeouts.client_head;
@@ -132,8 +167,8 @@ async fn one(
             let mut record = worker.begin_record(ctx);
             worker.fill_record(ctx, &scratch.request, &mut record);
             connection.begin(&facts, scratch.request.version, !is_last && !worker.is_draining());
-            let run = exchange::run(ctx, connection, &mut scratch, &facts, &mut record);
-            let finish = match AssertUnwindSafe(run).catch_unwind().await {
+            let run = exchange::run_caught(ctx, connection, &mut scratch, &facts, &mut record);
+            let finish = match run.await {
                 Ok(finish) => finish,
                 Err(_) => {
                     answer_alone(ctx, connection, &mut scratch, Fault::Internal, None, &mut record).await
@@ -234,32 +269,36 @@ impl Http1 {
         self.output.reset();
     }
 
-    /// Waits for the first byte of a request; false when there will be none.
+    /// Waits for the first byte of a request.
     async fn wait_readable(
         &mut self,
         worker: &Worker,
         idle: &Idle,
         timer: &mut Deadline,
         deadline: Instant,
-    ) -> bool {
+    ) -> Readable {
         if !self.input.is_empty() {
-            return true;
+            worker.clock.tick();
+            return Readable::Yes;
         }
-        let readable = poll_fn(|cx| {
+        poll_fn(|cx| {
             if self.input.capacity() == 0 {
                 self.input = buffers::lend();
             }
             match self.io.poll_read_buf(cx, &mut self.input) {
-                Poll::Ready(result) => return Poll::Ready(result.is_ok_and(|n| n > 0)),
+                Poll::Ready(Ok(1..)) => {
+                    worker.clock.tick();
+                    return Poll::Ready(Readable::Yes);
+                }
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Readable::Never),
                 Poll::Pending => buffers::give_back(std::mem::take(&mut self.input)),
             }
             idle.wait(cx);
             // While draining, a request that is already on its way is still answered.
             let deadline = worker.idle_until().map_or(deadline, |until| until.min(deadline));
-            timer.poll(deadline, cx).map(|()| false)
+            timer.poll(deadline, cx).map(|()| Readable::NotYet)
         })
-        .await;
-        readable
+        .await
     }
 
     async fn read_head(

@@ -90,7 +90,8 @@ impl RouteTable {
                 for host in each_or_any(&route.matches.hosts) {
                     for path in each_or_any(&route.matches.paths) {
                         let path = PathRule::new(path)?;
-                        rules.push(Rule { host: host.cloned(), path, destination: destination.clone() });
+                        let host = host.map(without_brackets);
+                        rules.push(Rule { host, path, destination: destination.clone() });
                     }
                 }
             }
@@ -147,6 +148,17 @@ impl RouteTable {
             (false, false) => Fault::MethodNotAllowed,
         };
         Err(NotFound { fault, allow })
+    }
+}
+
+/// Configuration writes an IPv6 host as URLs do, a parsed request has it bare.
+fn without_brackets(host: &HostMatch) -> HostMatch {
+    match host {
+        HostMatch::Exact(host) => {
+            let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            HostMatch::Exact(bare.unwrap_or(host).into())
+        }
+        HostMatch::Suffix(suffix) => HostMatch::Suffix(suffix.clone()),
     }
 }
 

@@ -66,6 +66,47 @@ pub(crate) struct Worker {
     idle_until: Cell<Option<Instant>>,
     connections: Cell<usize>,
     all_closed: Notify,
+    pub clock: Clock,
+}
+
+/// The time, read as rarely as the record allows: reading it a dozen times per request costs as much as routing it.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    now: Cell<Instant>,
+    /// The same moment on both clocks; taken again with each sweep, so that a step of the system's clock is followed.
+    pair: Cell<(Instant, SystemTime)>,
+}
+
+impl Clock {
+    fn new() -> Clock {
+        let now = Instant::now();
+        Clock { now: Cell::new(now), pair: Cell::new((now, SystemTime::now())) }
+    }
+
+    /// Reads the time: to be called when a task goes on after it had waited.
+    pub(crate) fn tick(&self) -> Instant {
+        let now = Instant::now();
+        self.now.set(now);
+        now
+    }
+
+    /// The time of the last tick: right for what follows it without waiting.
+    pub(crate) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    fn synchronize(&self) {
+        self.pair.set((self.tick(), SystemTime::now()));
+    }
+
+    fn unix_micros(&self, at: Instant) -> u64 {
+        let (instant, system) = self.pair.get();
+        let system = system.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+        match at.checked_duration_since(instant) {
+            Some(later) => system + later.as_micros() as u64,
+            None => system.saturating_sub(instant.duration_since(at).as_micros() as u64),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +159,7 @@ impl Worker {
             idle_until: Cell::new(None),
             connections: Cell::new(0),
             all_closed: Notify::new(),
+            clock: Clock::new(),
         }
     }
 
@@ -185,8 +227,7 @@ impl Worker {
 
     /// A record of which nothing is known yet but that something began.
     pub(crate) fn begin_record(&self, ctx: Context<'_>) -> Exchange {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let unix_micros = (now.as_micros() as u64).saturating_sub(ctx.started.elapsed().as_micros() as u64);
+        let unix_micros = self.clock.unix_micros(ctx.started);
         Exchange {
             id: self.ids.borrow_mut().next(unix_micros),
             started_unix_micros: unix_micros,
@@ -225,12 +266,12 @@ impl Worker {
             record.client = forward::client_address(head, ctx.peer, &ctx.serving.gateway.trusted_proxies);
             record.external_id = forward::external_id(head, ctx.peer);
         }
-        record.timeline.head_micros = crate::exchange::micros_since(ctx.started);
+        record.timeline.head_micros = ctx.micros(self.clock.now());
     }
 
     /// Hands a record over.
     pub(crate) fn finish_record(&self, mut record: Exchange, started: Instant) {
-        record.timeline.done_micros = crate::exchange::micros_since(started);
+        record.timeline.done_micros = self.clock.tick().duration_since(started).as_micros() as u64;
         self.shared.records.push(record);
     }
 
@@ -308,6 +349,7 @@ async fn sweep(worker: Rc<Worker>) {
     let mut known = 0usize;
     loop {
         tokio::time::sleep(upstream::SWEEP_EVERY).await;
+        worker.clock.synchronize();
         worker.pool.sweep();
         let now = worker.pool.idle_count();
         let total = &worker.shared.idle_connections;

@@ -17,6 +17,8 @@ use crate::io::{Output, Transport};
 const LARGE_READ_BYTES: usize = 128 << 10;
 /// A chunk on its way out is at most this large, and no more is collected before it is written.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Up to this size a piece joins what is pending: copying it is cheaper than a gathering write.
+const SMALL_BYTES: usize = 4 << 10;
 
 /// Why a body ended before its end.
 #[derive(Debug)]
@@ -235,6 +237,12 @@ impl Outgoing {
             }
             Framing::Length(_) | Framing::Close => {
                 let piece = source.piece();
+                if piece.len() <= SMALL_BYTES && output.pending() <= SMALL_BYTES {
+                    output.bytes().extend_from_slice(piece);
+                    let n = piece.len();
+                    self.took(source, n);
+                    return Poll::Ready(Ok(()));
+                }
                 let n = ready!(output.poll_write_through(io, cx, piece)).map_err(SinkFailure::Io)?;
                 self.took(source, n);
                 Poll::Ready(Ok(()))

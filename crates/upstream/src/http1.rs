@@ -215,7 +215,8 @@ impl Http1 {
     }
 
     pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {
-        now.duration_since(self.idle_since) >= idle || now.duration_since(self.created) >= age
+        now.saturating_duration_since(self.idle_since) >= idle
+            || now.saturating_duration_since(self.created) >= age
     }
 }
 

@@ -105,15 +105,14 @@ impl Pool {
     }
 
     /// A pooled connection to the target, if there is a good one.
-    pub fn take(&self, upstream: &Arc<Upstream>, target: &Arc<Target>) -> Option<Lease> {
+    pub fn take(&self, upstream: &Arc<Upstream>, target: &Arc<Target>, now: Instant) -> Option<Lease> {
         let mut targets = self.targets.borrow_mut();
         let idle = targets.get_mut(&target.id)?;
-        let now = Instant::now();
         while let Some((mut connection, open)) = idle.http1.pop() {
             if connection.outlived(now, idle.settings.idle, idle.settings.age) || !connection.is_alive() {
                 continue;
             }
-            let idle_for = now.duration_since(connection.idle_since);
+            let idle_for = now.saturating_duration_since(connection.idle_since);
             let reuse = Some(Reuse { requests: connection.served, idle: idle_for });
             let address = open.address;
             let connection = Connection::Http1(connection);
@@ -139,13 +138,13 @@ impl Pool {
     }
 
     /// Takes a connection back after its exchange, if another request may follow on it.
-    pub fn release(&self, lease: Lease) {
+    pub fn release(&self, lease: Lease, now: Instant) {
         let Lease { connection, upstream, target, open, .. } = lease;
         let (Connection::Http1(mut connection), Some(open)) = (connection, open) else { return };
         if !connection.is_reusable() || upstream.settings.proxy_protocol.is_some() {
             return;
         }
-        connection.park(Instant::now());
+        connection.park(now);
         self.with_idle(&upstream, &target, |idle| {
             if idle.http1.len() < idle.settings.idle_max {
                 idle.http1.push((connection, open));
