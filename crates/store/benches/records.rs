@@ -2,6 +2,12 @@
 //!
 //! `cargo bench -p store`. Exchanges are made before the clock starts, and dropped by the writer while it runs.
 
+#[expect(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "made for the tests, which need more of it"
+)]
 #[path = "../tests/store/traffic.rs"]
 mod traffic;
 

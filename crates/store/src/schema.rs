@@ -86,3 +86,48 @@ pub(crate) fn unix_millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::sqlite::SqliteSynchronous;
+
+    const FIRST: &str = "CREATE TABLE one (x INTEGER) STRICT; INSERT INTO one VALUES (7);";
+    const SECOND: &str = "ALTER TABLE one ADD COLUMN y TEXT;";
+
+    async fn database() -> (tempfile::TempDir, SqliteConnection) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.db");
+        let connection = crate::sqlite::open(&path, SqliteSynchronous::Full).await.unwrap();
+        (directory, connection)
+    }
+
+    #[tokio::test]
+    async fn migrations_run_once_each_in_order() {
+        let (directory, mut connection) = database().await;
+        let path = directory.path();
+        migrate(&mut connection, path, &[FIRST]).await.unwrap();
+        migrate(&mut connection, path, &[FIRST, SECOND]).await.unwrap();
+        migrate(&mut connection, path, &[FIRST, SECOND]).await.unwrap();
+        let row: (i64, Option<String>) =
+            sqlx::query_as("SELECT x, y FROM one").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(row, (7, None));
+        assert_eq!(version(&mut connection, path).await.unwrap(), 2);
+        let older = migrate(&mut connection, path, &[FIRST]).await.unwrap_err();
+        assert!(matches!(older, StoreError::SchemaNewer { found: 2, known: 1, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_fails_changes_nothing() {
+        let (directory, mut connection) = database().await;
+        let path = directory.path();
+        let broken = "DELETE FROM one; CREATE TABLE two (x NONSENSE) STRICT;";
+        let failed = migrate(&mut connection, path, &[FIRST, broken]).await.unwrap_err();
+        assert!(matches!(failed, StoreError::Database { action: "migrate", .. }), "{failed:?}");
+        assert_eq!(version(&mut connection, path).await.unwrap(), 1);
+        migrate(&mut connection, path, &[FIRST, SECOND]).await.unwrap();
+        let rows: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM one").fetch_one(&mut connection).await.unwrap();
+        assert_eq!(rows, 1);
+    }
+}

@@ -181,13 +181,14 @@ impl<'a> Search<'a> {
             let Some(last) = rows.last() else { break };
             below = Some((last.summary.max_id, last.id));
             for row in rows {
-                if self.is_settled_above(row.summary.max_id) || self.gives_up_at(&row, chosen.len()) {
+                if self.is_settled_above(row.summary.max_id) || self.gives_up_at(&row) {
                     return self.take_chosen(file, &mut chosen).await;
                 }
                 if !self.query.may_be_in(&row.summary) {
                     self.blocks.skipped += 1;
                     continue;
                 }
+                self.spent += usize::from(row.summary.max_id < self.range.before);
                 chosen.push(row);
                 if chosen.len() >= at_once {
                     self.take_chosen(file, &mut chosen).await?;
@@ -200,9 +201,9 @@ impl<'a> Search<'a> {
 
     /// Whether the limit on blocks is reached before this one. Blocks that also reach above the cursor do not count:
     /// each page of a search reads them again, and each page must get further than the last.
-    fn gives_up_at(&mut self, row: &BlockRow, chosen: usize) -> bool {
+    fn gives_up_at(&mut self, row: &BlockRow) -> bool {
         let newest = row.summary.max_id;
-        if newest >= self.range.before || self.spent + chosen < self.query.blocks_max.max(1) {
+        if newest >= self.range.before || self.spent < self.query.blocks_max.max(1) {
             return false;
         }
         self.ended_at = Some(newest);
@@ -216,7 +217,6 @@ impl<'a> Search<'a> {
     ) -> Result<(), StoreError> {
         let mut blocks = Vec::with_capacity(chosen.len());
         for row in chosen.drain(..) {
-            self.spent += usize::from(row.summary.max_id < self.range.before);
             if let Some(data) = file.data(row.id).await? {
                 blocks.push(Block::Stored(data));
             }

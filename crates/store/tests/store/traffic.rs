@@ -10,11 +10,11 @@ use model::{
 };
 
 /// Makes exchanges, one after the other, a fixed time apart.
-pub struct Traffic {
+pub(crate) struct Traffic {
     ids: RequestIds,
     random: u64,
     micros: u64,
-    pub step: Duration,
+    pub(crate) step: Duration,
     listener: Arc<str>,
     names: Vec<(Arc<str>, Arc<str>)>,
     targets: Vec<(Arc<str>, Arc<str>, SocketAddr)>,
@@ -23,7 +23,7 @@ pub struct Traffic {
 
 impl Traffic {
     /// Traffic that begins at this time.
-    pub fn at(start: SystemTime) -> Traffic {
+    pub(crate) fn at(start: SystemTime) -> Traffic {
         let shared = |text: &str| Arc::<str>::from(text);
         Traffic {
             ids: RequestIds::new(7),
@@ -48,16 +48,16 @@ impl Traffic {
     }
 
     /// Traffic that ends about now.
-    pub fn now() -> Traffic {
+    pub(crate) fn now() -> Traffic {
         Traffic::at(SystemTime::now())
     }
 
-    pub fn batch(&mut self, count: usize) -> Vec<Exchange> {
+    pub(crate) fn batch(&mut self, count: usize) -> Vec<Exchange> {
         (0..count).map(|_| self.exchange()).collect()
     }
 
     /// One answered exchange: most paths are of things with a number, times and sizes vary.
-    pub fn exchange(&mut self) -> Exchange {
+    pub(crate) fn exchange(&mut self) -> Exchange {
         self.micros += self.step.as_micros() as u64;
         let id = self.ids.next(self.micros);
         let (name, target, consumer) = (self.below(6), self.below(2), self.below(3));
@@ -123,7 +123,7 @@ impl Traffic {
     }
 
     /// One that the upstream reset after a while.
-    pub fn failed(&mut self) -> Exchange {
+    pub(crate) fn failed(&mut self) -> Exchange {
         let mut exchange = self.exchange();
         exchange.status = Fault::Reset.status();
         exchange.ending = Ending::failed(Phase::AwaitHead, Fault::Reset);
@@ -138,7 +138,7 @@ impl Traffic {
     }
 
     /// An id of this traffic's time that no exchange has.
-    pub fn unused_id(&mut self) -> RequestId {
+    pub(crate) fn unused_id(&mut self) -> RequestId {
         self.ids.next(self.micros)
     }
 
