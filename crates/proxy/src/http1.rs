@@ -49,7 +49,7 @@ pub(crate) struct Http1 {
 }
 
 /// How long a connection without a request keeps the state of an active one.
-const ACTIVE: Duration = Duration::from_millis(500);
+const ACTIVE: Duration = Duration::from_millis(100);
 
 /// Whether a request has begun to arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ pub(crate) async fn serve(
             After::Http2 => {
                 let Http1 { io, input, .. } = connection;
                 drop(idle);
-                return crate::http2::serve(worker, listening, io, input, peer).await;
+                return Box::pin(crate::http2::serve(worker, listening, io, input, peer)).await;
             }
         }
     }

@@ -21,7 +21,7 @@ use wire::http1::HeadLimits;
 
 use crate::forward::Peer;
 use crate::tls::ServerTls;
-use crate::worker::Worker;
+use crate::worker::{ConnectionGuard, Worker};
 
 /// Connections the kernel may hold before we accept them; it takes the smaller of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -102,6 +102,12 @@ impl Listening {
     }
 }
 
+/// What a connection's task holds so that it is counted, by its listener and by its worker.
+pub(crate) struct Counted {
+    _open: Open,
+    _task: ConnectionGuard,
+}
+
 /// Counts an open connection for as long as it lives.
 struct Open(Arc<ListenerState>);
 
@@ -155,17 +161,14 @@ pub(crate) async fn accept_loop(
             Ok((socket, address)) => {
                 let listening = Rc::new(Listening::new(&state));
                 let open = state.connections.fetch_add(1, Ordering::Relaxed);
-                let guard = Open(state.clone());
-                let is_over = open >= listening.settings.limits.connections;
-                let owner = worker.clone();
-                worker.spawn_connection(async move {
-                    let _guard = guard;
-                    if is_over {
-                        crate::overload::refuse(&owner, &listening, socket, address).await;
-                    } else {
-                        begin(owner, listening, socket, address).await;
-                    }
-                });
+                let counted = Counted { _open: Open(state.clone()), _task: worker.count_connection() };
+                if open >= listening.settings.limits.connections {
+                    let refused =
+                        crate::overload::refuse(counted, worker.clone(), listening, socket, address);
+                    tokio::task::spawn_local(refused);
+                } else {
+                    tokio::task::spawn_local(begin(counted, worker.clone(), listening, socket, address));
+                }
             }
             // Out of descriptors, mostly: connections that end give some back. Accepting at once would spin.
             Err(error) if !is_about_one_connection(&error) => {
@@ -186,6 +189,7 @@ fn is_about_one_connection(error: &io::Error) -> bool {
 
 /// PROXY header, TLS, and then the protocol that was agreed on.
 async fn begin(
+    _counted: Counted,
     worker: Rc<Worker>,
     listening: Rc<Listening>,
     mut socket: Socket,
@@ -209,9 +213,10 @@ async fn begin(
     let mut peer = Peer::new(client, local, &trusted);
     let tls = listening.tls.clone();
     let Some(tls) = &*tls else {
-        return crate::http1::serve(worker, listening, Transport::Plain(socket), input, peer).await;
+        return Box::pin(crate::http1::serve(worker, listening, Transport::Plain(socket), input, peer)).await;
     };
-    let accepted = timeout(limit, tls.accept(socket, input)).await;
+    // Boxed, like what follows: the task of a connection is as large as the largest thing that it ever awaits in place.
+    let accepted = timeout(limit, Box::pin(tls.accept(socket, input))).await;
     let (transport, server_name) = match accepted {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(reason)) => {
@@ -225,9 +230,9 @@ async fn begin(
     peer.tls = true;
     peer.server_name = server_name;
     if transport.alpn() == Some(b"h2") {
-        crate::http2::serve(worker, listening, transport, BytesMut::new(), peer).await;
+        Box::pin(crate::http2::serve(worker, listening, transport, BytesMut::new(), peer)).await;
     } else {
-        crate::http1::serve(worker, listening, transport, BytesMut::new(), peer).await;
+        Box::pin(crate::http1::serve(worker, listening, transport, BytesMut::new(), peer)).await;
     }
 }
 

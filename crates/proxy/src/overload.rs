@@ -1,5 +1,6 @@
 //! Connections that never become requests: refused for want of room, or failed in their handshake. They are recorded.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use model::{Ending, Fault, Limit, LimitName, Phase};
@@ -8,21 +9,27 @@ use upstream::io::Socket;
 
 use crate::exchange::{Context, limit_text};
 use crate::forward::Peer;
-use crate::listen::Listening;
+use crate::listen::{Counted, Listening};
 use crate::worker::Worker;
 
 /// Above the limit of open connections: a short answer, if the client speaks cleartext HTTP/1, and a close.
 pub(crate) async fn refuse(
-    worker: &Worker,
-    listening: &Listening,
+    _counted: Counted,
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
     mut socket: Socket,
     address: Option<std::net::SocketAddr>,
 ) {
     let started = Instant::now();
     let serving = worker.serving();
     let peer = Peer::new(address, socket.local_address(), &serving.gateway.trusted_proxies);
-    let mut record =
-        worker.begin_record(Context { worker, serving: &serving, listening, peer: &peer, started });
+    let mut record = worker.begin_record(Context {
+        worker: &worker,
+        serving: &serving,
+        listening: &listening,
+        peer: &peer,
+        started,
+    });
     let max = listening.settings().limits.connections as u64;
     record.detail = Some(limit_text(Limit::Count { name: LimitName::Connections, max }));
     record.ending = Ending::failed(Phase::Accept, Fault::Overloaded);

@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -215,14 +214,10 @@ impl Worker {
         InFlight(self.shared.clone())
     }
 
-    /// Runs a connection's task and counts it.
-    pub(crate) fn spawn_connection(self: &Rc<Self>, task: impl Future<Output = ()> + 'static) {
+    /// Counts a connection's task for as long as the guard lives.
+    pub(crate) fn count_connection(self: &Rc<Self>) -> ConnectionGuard {
         self.connections.set(self.connections.get() + 1);
-        let guard = ConnectionGuard(self.clone());
-        tokio::task::spawn_local(async move {
-            let _guard = guard;
-            task.await;
-        });
+        ConnectionGuard(self.clone())
     }
 
     /// A record of which nothing is known yet but that something began.
@@ -285,7 +280,8 @@ impl Worker {
     }
 }
 
-struct ConnectionGuard(Rc<Worker>);
+/// Held by a connection's task; a drain waits for the last one.
+pub(crate) struct ConnectionGuard(Rc<Worker>);
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
