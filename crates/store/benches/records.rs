@@ -33,7 +33,7 @@ async fn measure(round: usize) {
     let dir = DataDir::open(directory.path()).expect("the directory opens");
     let settings = RecordSettings { retention_days: 7, size_max: ByteSize::mib(4096), file_bytes_max: None };
     let mut writer = RecordWriter::new(&dir, settings);
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let batches: Vec<Vec<Exchange>> = (0..EXCHANGES / BATCH).map(|_| traffic.batch(BATCH)).collect();
     let exchanges = (EXCHANGES / BATCH * BATCH) as f64;
     let (cpu, clock) = (cpu_time(), Instant::now());

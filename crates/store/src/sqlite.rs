@@ -6,8 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
 
 /// How long a statement waits for another process's lock. Writers hold it for milliseconds; only a backup is longer.
 const BUSY_MAX: Duration = Duration::from_secs(5);
@@ -35,17 +35,21 @@ pub(crate) async fn open(
 
 /// Opens for reading, beside a running writer or after one that was killed with its write-ahead log still hot.
 pub(crate) async fn open_read_only(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let mut connection = options(path).read_only(true).connect().await?;
-    // Opening reads nothing. Only the first read finds out that the shared index of the log can neither be opened nor
-    // made, because the directory is not ours to write. Without a log the file can be read as it is.
-    match sqlx::query("SELECT 1 FROM sqlite_schema").fetch_optional(&mut connection).await {
+    match connect_and_read(options(path).read_only(true)).await {
+        // The shared index of the log can neither be opened nor made: the disk or the directory is read-only. Without
+        // a log the file is complete and can be read as it is.
         Err(error) if matches!(primary_code(&error), Some(CANTOPEN | READONLY)) && !has_log(path) => {
-            connection.close().await?;
-            options(path).read_only(true).immutable(true).connect().await
+            connect_and_read(options(path).read_only(true).immutable(true)).await
         }
-        Err(error) => Err(error),
-        Ok(_) => Ok(connection),
+        opened => opened,
     }
+}
+
+/// Opening alone reads nothing, and so finds out nothing.
+async fn connect_and_read(options: SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::query("SELECT 1 FROM sqlite_schema").fetch_optional(&mut connection).await?;
+    Ok(connection)
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -55,6 +59,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(STATEMENTS_MAX)
         .pragma("cache_size", CACHE_KIB)
         .pragma("mmap_size", "0")
+        .disable_statement_logging()
 }
 
 /// SQLite gives the log and its index the mode of the database, so that one decides for all three. Never opens an

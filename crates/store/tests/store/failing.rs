@@ -21,7 +21,7 @@ async fn a_full_disk_stops_recording_until_there_is_room_again() {
     let full = RecordSettings { file_bytes_max: Some(ByteSize::kib(256)), ..settings() };
     let mut writer = store::RecordWriter::new(&place.dir, full);
     let status = writer.status();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let mut appended = Vec::new();
     while status.state() == RecordState::Recording {
         assert!(appended.len() < 100_000, "the file must become full");
@@ -74,7 +74,7 @@ async fn a_directory_that_vanished_stops_recording_and_a_writer_that_closes_says
     let mut writer = place.writer();
     let status = writer.status();
     std::fs::remove_dir(place.dir.records_path()).unwrap();
-    writer.append(Traffic::now().batch(1_000)).await;
+    writer.append(Traffic::today().batch(1_000)).await;
     assert!(stopped_for(&status.state()).is_some(), "{:?}", status.state());
     writer.close().await;
     assert_eq!((status.counts().recorded, status.counts().dropped), (0, 1_000));
@@ -83,7 +83,7 @@ async fn a_directory_that_vanished_stops_recording_and_a_writer_that_closes_says
 #[tokio::test(start_paused = true)]
 async fn a_damaged_file_is_set_aside_and_recording_goes_on() {
     let place = Place::new();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let mut writer = place.writer();
     writer.append(traffic.batch(10)).await;
     writer.close().await;
@@ -115,7 +115,7 @@ async fn a_damaged_file_is_set_aside_and_recording_goes_on() {
 #[tokio::test]
 async fn a_damaged_block_hides_no_other() {
     let place = Place::new();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let mut writer = place.writer();
     let batch = traffic.batch(3_000);
     writer.append(batch.clone()).await;
@@ -140,7 +140,7 @@ async fn a_damaged_block_hides_no_other() {
 #[tokio::test(start_paused = true)]
 async fn a_file_of_a_newer_version_is_neither_read_nor_written() {
     let place = Place::new();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let mut writer = place.writer();
     writer.append(traffic.batch(10)).await;
     writer.close().await;

@@ -24,7 +24,7 @@ fn be_the_owner() {
         let database = dir.database().await.unwrap();
         database.set_meta("owner", "was here").await.unwrap();
         let mut writer = RecordWriter::new(&dir, settings());
-        let mut traffic = Traffic::now();
+        let mut traffic = Traffic::today();
         for (number, line) in (1..).zip(std::io::stdin().lines()) {
             let batch = if line.unwrap() == "half" { 500 } else { 1_000 };
             writer.append(traffic.batch(batch)).await;
@@ -119,7 +119,7 @@ async fn readers_work_beside_an_owner_and_after_it_was_killed() {
     // The lock went with the process; the next owner goes on.
     let next = DataDir::open(directory.path()).unwrap();
     let mut writer = RecordWriter::new(&next, settings());
-    writer.append(Traffic::now().batch(1_000)).await;
+    writer.append(Traffic::today().batch(1_000)).await;
     writer.close().await;
     assert_eq!(count(&next).await, 10_000);
 }

@@ -5,14 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use model::{Exchange, Fault, RequestId};
 use store::{Page, Query, RecordReader, RecordState, StatusMatch};
 
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, noon};
 use crate::{Place, ids, newest_first, sqlite};
-
-/// Noon of a day some days from now, so that no test meets midnight.
-fn noon(days_from_now: i64) -> SystemTime {
-    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
-    UNIX_EPOCH + Duration::from_secs((today as i64 + days_from_now) as u64 * 86_400 + 43_200)
-}
 
 async fn all_pages(reader: &RecordReader, query: &Query) -> Vec<Page> {
     let mut pages = vec![reader.search(query).await.unwrap()];
@@ -30,7 +24,7 @@ async fn found(reader: &RecordReader, query: &Query) -> Vec<RequestId> {
 async fn what_was_recorded_is_found_by_id_in_files_and_before() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let batch = traffic.batch(2_500);
     writer.append(batch.clone()).await;
     let inside = writer.reader();
@@ -53,7 +47,7 @@ async fn an_open_block_is_written_before_it_is_a_second_old() {
     let place = Place::new();
     let mut writer = place.writer();
     writer.tick().await;
-    let batch = Traffic::now().batch(3);
+    let batch = Traffic::today().batch(3);
     let begin = tokio::time::Instant::now();
     writer.append(batch.clone()).await;
     writer.due().await;
@@ -71,7 +65,7 @@ async fn an_open_block_is_written_before_it_is_a_second_old() {
 async fn a_busy_writer_does_not_wait_for_its_tick() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     writer.append(traffic.batch(1)).await;
     tokio::time::advance(Duration::from_millis(900)).await;
     writer.append(traffic.batch(1)).await;
@@ -83,7 +77,7 @@ async fn a_busy_writer_does_not_wait_for_its_tick() {
 async fn pages_hold_everything_once_newest_first_whatever_the_order_of_the_ends() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     let mut batch = traffic.batch(3_300);
     // Exchanges end in another order than they begin: every 7th takes longer, every 100th much longer.
     let mut late: Vec<Exchange> = Vec::new();
@@ -103,12 +97,11 @@ async fn pages_hold_everything_once_newest_first_whatever_the_order_of_the_ends(
         writer.append(part.to_vec()).await;
     }
     let reader = writer.reader();
-    for limit in [1_000, 7_000] {
-        let query = Query { limit, ..Query::default() };
-        assert_eq!(found(&reader, &query).await, newest_first(&all), "{limit}");
+    let mut query = Query::default();
+    for (limit, blocks_max) in [(1_000, 100), (7_000, 100), (97, 100), (500, 1), (97, 1), (1_000, 2)] {
+        query = Query { limit, blocks_max, ..query };
+        assert_eq!(found(&reader, &query).await, newest_first(&all), "{limit} {blocks_max}");
     }
-    let query = Query { limit: 500, blocks_max: 1, ..Query::default() };
-    assert_eq!(found(&reader, &query).await, newest_first(&all));
     writer.close().await;
     assert_eq!(found(&RecordReader::open(&place.dir), &query).await, newest_first(&all));
 }
@@ -117,7 +110,7 @@ async fn pages_hold_everything_once_newest_first_whatever_the_order_of_the_ends(
 async fn a_search_that_gives_up_goes_on_where_it_was() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     let mut wanted = traffic.exchange();
     wanted.path = "/rare".into();
     writer.append(vec![wanted.clone()]).await;
@@ -177,7 +170,7 @@ fn queries(start: SystemTime) -> Vec<(Query, Wanted)> {
 async fn each_part_of_a_query_decides() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     traffic.step = Duration::from_millis(1);
     let mut all = traffic.batch(400);
     all.push(traffic.failed());
@@ -209,7 +202,7 @@ async fn each_part_of_a_query_decides() {
 async fn blocks_are_skipped_by_what_their_rows_say() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     let mut starts = Vec::new();
     for block in 0..10 {
         let mut batch = traffic.batch(999);
@@ -296,7 +289,7 @@ async fn an_exchange_that_took_an_hour_does_not_widen_the_block_of_its_last_seco
 async fn failed_exchanges_are_listed_up_to_a_hundred_a_second_and_recorded_all() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     let failed: Vec<Exchange> = (0..250).map(|_| traffic.failed()).collect();
     writer.append([failed.clone(), traffic.batch(800)].concat()).await;
     tokio::time::advance(Duration::from_secs(1)).await;
@@ -321,7 +314,7 @@ async fn failed_exchanges_are_listed_up_to_a_hundred_a_second_and_recorded_all()
 async fn who_follows_sees_what_matches_as_it_ends() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     writer.append(traffic.batch(10)).await;
     let mut follower = writer.follow(Query { failed_only: true, ..Query::default() });
     let failed = traffic.failed();
@@ -345,7 +338,7 @@ async fn with_no_days_to_keep_nothing_is_recorded() {
     let mut writer = place.writer();
     writer.set_settings(store::RecordSettings { retention_days: 0, ..crate::settings() });
     assert_eq!(writer.status().state(), RecordState::Off);
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     writer.append(traffic.batch(2_000)).await;
     writer.tick().await;
     assert_eq!(writer.reader().search(&Query::default()).await.unwrap().exchanges, []);
@@ -361,7 +354,7 @@ async fn with_no_days_to_keep_nothing_is_recorded() {
 async fn a_person_can_ask_the_rows_too() {
     let place = Place::new();
     let mut writer = place.writer();
-    let mut traffic = Traffic::at(noon(0));
+    let mut traffic = Traffic::today();
     writer.append(vec![traffic.failed(), traffic.exchange(), traffic.failed()]).await;
     writer.close().await;
     let name = place.record_files().remove(0);
@@ -371,4 +364,17 @@ async fn a_person_can_ask_the_rows_too() {
         .await
         .unwrap();
     assert_eq!(resets, 2);
+}
+
+#[tokio::test]
+async fn a_directory_that_was_closed_can_be_read_where_nothing_can_be_written() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    writer.append(Traffic::today().batch(20)).await;
+    writer.close().await;
+    // As on a read-only disk, SQLite cannot make its index: something else has that name.
+    let name = place.record_files().remove(0);
+    std::fs::create_dir(place.dir.records_path().join(format!("{name}-shm"))).unwrap();
+    let page = RecordReader::open(&place.dir).search(&Query::default()).await.unwrap();
+    assert_eq!((page.exchanges.len(), page.blocks.files_unreadable), (20, 0));
 }

@@ -1,23 +1,19 @@
 //! Forgetting: by days, by size, and within a day that is too large by itself.
 
-use std::time::{Duration, SystemTime};
-
 use model::ByteSize;
 use store::{Query, RecordReader, RecordSettings, RecordWriter};
 
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, noon};
 use crate::{Place, ids, settings};
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn days_that_are_too_old_are_deleted_when_the_writer_looks() {
     let place = Place::new();
     let mut writer = place.writer();
     for days_ago in [1, 3, 5] {
-        writer.append(Traffic::at(SystemTime::now() - DAY * days_ago).batch(10)).await;
+        writer.append(Traffic::at(noon(-days_ago)).batch(10)).await;
     }
-    writer.append(Traffic::now().batch(10)).await;
+    writer.append(Traffic::today().batch(10)).await;
     writer.close().await;
     assert_eq!(place.record_files().len(), 4);
     let mut writer = RecordWriter::new(&place.dir, RecordSettings { retention_days: 3, ..settings() });
@@ -37,9 +33,9 @@ async fn a_day_that_is_too_large_forgets_its_oldest_and_stays_within_the_limit()
     let place = Place::new();
     let size_max = ByteSize::mib(1);
     let mut writer = RecordWriter::new(&place.dir, RecordSettings { size_max, ..settings() });
-    let yesterday = Traffic::at(SystemTime::now() - DAY).batch(1_000);
+    let yesterday = Traffic::at(noon(-1)).batch(1_000);
     writer.append(yesterday).await;
-    let mut traffic = Traffic::now();
+    let mut traffic = Traffic::today();
     let mut last = Vec::new();
     for _ in 0..80 {
         last = traffic.batch(1_000);

@@ -9,6 +9,12 @@ use model::{
     RequestIds, Reuse, Timeline,
 };
 
+/// Noon of a day some days from today, UTC.
+pub(crate) fn noon(days_from_today: i64) -> SystemTime {
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() / 86_400;
+    UNIX_EPOCH + Duration::from_secs((today as i64 + days_from_today) as u64 * 86_400 + 43_200)
+}
+
 /// Makes exchanges, one after the other, a fixed time apart.
 pub(crate) struct Traffic {
     ids: RequestIds,
@@ -47,9 +53,9 @@ impl Traffic {
         }
     }
 
-    /// Traffic that ends about now.
-    pub(crate) fn now() -> Traffic {
-        Traffic::at(SystemTime::now())
+    /// Traffic of today from noon on, so that no test meets midnight.
+    pub(crate) fn today() -> Traffic {
+        Traffic::at(noon(0))
     }
 
     pub(crate) fn batch(&mut self, count: usize) -> Vec<Exchange> {
