@@ -5,11 +5,12 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use store::{DataDir, Query, RecordReader, RecordWriter, StoreError};
 
 use crate::settings;
-use crate::traffic::Traffic;
+use crate::traffic::{Traffic, noon};
 
 const DIRECTORY: &str = "CLEARWAY_TEST_OWNER_OF";
 
@@ -119,7 +120,7 @@ async fn readers_work_beside_an_owner_and_after_it_was_killed() {
     // The lock went with the process; the next owner goes on.
     let next = DataDir::open(directory.path()).unwrap();
     let mut writer = RecordWriter::new(&next, settings());
-    writer.append(Traffic::today().batch(1_000)).await;
+    writer.append(Traffic::at(noon(0) + Duration::from_secs(3_600)).batch(1_000)).await;
     writer.close().await;
     assert_eq!(count(&next).await, 10_000);
 }
