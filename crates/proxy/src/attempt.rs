@@ -215,7 +215,7 @@ async fn attempt<D: Downstream>(
         Err(Acquire::Failed(failure)) => return Outcome::Failed { failure, lease: None },
         Err(Acquire::Stopped(stop)) => return Outcome::Stopped { stop, lease: None },
     };
-    fit_to_target(&mut scratch.request, destination, target);
+    fit_to_target(&mut scratch.request, facts.framing, destination, target);
     let head = &scratch.request;
     let request = Request {
         head,
@@ -241,7 +241,7 @@ async fn attempt<D: Downstream>(
 }
 
 /// Sets the fields that depend on the target.
-fn fit_to_target(head: &mut RequestHead, destination: &Destination, target: &Target) {
+fn fit_to_target(head: &mut RequestHead, framing: Framing, destination: &Destination, target: &Target) {
     let RequestHead { target: asked, fields, .. } = head;
     match &destination.route.host {
         HostRewrite::Client if asked.authority().is_empty() => {
@@ -251,6 +251,10 @@ fn fit_to_target(head: &mut RequestHead, destination: &Destination, target: &Tar
         HostRewrite::Client => fields.set(Known::Host, asked.authority().as_bytes()),
         HostRewrite::Target => fields.set(Known::Host, target.authority.as_bytes()),
         HostRewrite::Set(host) => fields.set(Known::Host, host.as_bytes()),
+    }
+    if framing == Framing::Chunked && target.settings.scheme != Scheme::Uwsgi {
+        // The client's own field went with the hop-by-hop ones; HTTP/2 takes it away again.
+        fields.set(Known::TransferEncoding, b"chunked");
     }
     if target.settings.scheme == Scheme::H2c {
         // HTTP/2 has no upgrades (RFC 9113 section 8.6); the request goes on as an ordinary one.
