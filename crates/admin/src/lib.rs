@@ -1,1 +1,16 @@
-//! Placeholder; grows with its first use.
+//! The management API: health, readiness, metrics, and what the gateway has served.
+//!
+//! It reaches the running gateway through [`Control`], an interface of plain data, and does not know how a request is
+//! proxied. Everything but the endpoints marked open needs an admin token, and every request a Host that is ours.
+
+mod api;
+mod calls;
+mod control;
+mod guard;
+mod handlers;
+mod serve;
+
+pub use api::{Permission, router};
+pub use calls::{CallFilter, DEFAULT_LIMIT, call_id};
+pub use control::{Answer, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow};
+pub use serve::serve;

@@ -1,1 +1,68 @@
-fn main() {}
+//! The `clearway` command: reads the command line and runs what it names. Wiring only; the parts are tested alone.
+
+mod args;
+mod ask;
+mod call;
+mod calls;
+mod check;
+mod control;
+mod listing;
+mod log_file;
+mod output;
+mod panics;
+mod recorder;
+mod reload;
+mod running;
+mod sources;
+mod start_text;
+mod system;
+mod timeline;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use crate::args::{Args, CallsCommand, Command};
+
+/// Frees memory of one thread in another without a lock, which records do all the time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// 0: fine; 1: a problem, told on standard error; 2: a command line that is not understood (clap ends the process).
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args.command) {
+        Ok(code) => code,
+        Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::say(&format!("clearway: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(up) => up::run(up),
+        Command::Check(check) => check::run(&check),
+        Command::Calls(calls) => match calls.command {
+            Some(CallsCommand::Show(show)) => calls::show(&show),
+            None => calls::list(&calls),
+        },
+        Command::Routes(listing) => listing::routes(&listing),
+        Command::Upstreams(listing) => listing::upstreams(&listing),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "clearway", &mut text);
+            output::print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            args::man_page(&mut text)?;
+            output::print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,1 +1,10 @@
-//! Derived from the record: log line and metrics.
+//! What is derived from the record: the log line and the metrics.
+//!
+//! Each derivation takes an [`model::Exchange`] apart without `..`: a new field does not compile until it is said where
+//! it goes. Nothing here does I/O or decides where lines and numbers end up.
+
+pub mod log;
+pub mod metrics;
+mod text;
+
+pub use text::{duration_text, printable, time_text};

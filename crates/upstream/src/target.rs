@@ -4,6 +4,7 @@
 //! it is found again by the names of upstream and target.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -11,7 +12,7 @@ use model::gateway::{Endpoint, Scheme};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
-use crate::resolve::{ResolvedName, Resolver};
+use crate::resolve::{Resolution, ResolvedName, Resolver};
 use crate::tls::{self, CertificateError};
 
 /// An upstream that serves.
@@ -126,6 +127,18 @@ impl Registry {
             server_name,
             state,
         }))
+    }
+}
+
+impl Target {
+    /// What its name resolves to now, for people who ask: none for a Unix socket and before the first answer; the
+    /// reason if there has never been one.
+    pub fn addresses(&self) -> Result<Arc<[IpAddr]>, Arc<str>> {
+        match self.name.as_ref().map(ResolvedName::now) {
+            Some(Resolution::Known(addresses)) => Ok(addresses),
+            Some(Resolution::Failed(reason)) => Err(reason),
+            Some(Resolution::Pending) | None => Ok(Arc::from([])),
+        }
     }
 }
 

@@ -1,0 +1,151 @@
+//! The command line. Its help is also the man page and the completions.
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+/// An API gateway that answers what can be answered, and explains what cannot.
+#[derive(Debug, Parser)]
+#[command(name = "clearway", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the gateway
+    Up(Up),
+    /// Check configuration files and print every problem
+    Check(Check),
+    /// List what was served, newest first
+    Calls(Calls),
+    /// List the routes that are served
+    Routes(Listing),
+    /// List the upstreams and how their targets are doing
+    Upstreams(Listing),
+    /// Print the completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Print the man page
+    #[command(hide = true)]
+    Man,
+}
+
+/// Start the gateway.
+///
+/// Without FILE and without --to it reads clearway.yaml in the working directory, if there is one. SIGHUP, and any
+/// change of a file that was read, makes it read the configuration again; one that does not hold is reported, and the
+/// last good one goes on serving. SIGTERM lets what is in flight finish within the grace time.
+#[derive(Debug, Parser)]
+pub(crate) struct Up {
+    /// Configuration files, or directories of them (every .yaml and .yml in them, in the order of their names)
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) sources: Vec<PathBuf>,
+    /// Send every request to this URL: http://, https://, h2c://, unix:PATH, uwsgi://
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Option<String>,
+    /// Listen here instead of where the files say [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Vec<String>,
+    /// The address of the management interface [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<String>,
+    /// The data directory [default: ./clearway-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+/// Check configuration files and print every problem, with its place and what to do.
+#[derive(Debug, Parser)]
+pub(crate) struct Check {
+    /// Configuration files, or directories of them [default: clearway.yaml]
+    #[arg(value_name = "FILE|DIR")]
+    pub(crate) sources: Vec<PathBuf>,
+}
+
+/// List what was served, newest first.
+///
+/// Asks the running process, which also knows the last second; reads the data directory when none runs. Lists in
+/// filters are written with commas.
+#[derive(Debug, Parser)]
+#[command(subcommand_negates_reqs = true, args_conflicts_with_subcommands = true)]
+pub(crate) struct Calls {
+    #[command(subcommand)]
+    pub(crate) command: Option<CallsCommand>,
+    /// Only these statuses: 502, or 5xx for all of a class
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<String>,
+    /// Only these faults, for example early-close
+    #[arg(long, value_name = "FAULT")]
+    pub(crate) fault: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) route: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub(crate) consumer: Option<String>,
+    #[arg(long, value_name = "METHOD")]
+    pub(crate) method: Option<String>,
+    /// Only paths that begin so
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) path: Option<String>,
+    /// Only calls that took longer: 500ms, 2s
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) slower_than: Option<String>,
+    /// Only calls that began within this time: 10m, 2h, 1d
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<String>,
+    /// At most so many [default: 50]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+    /// Go on with calls as they end
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CallsCommand {
+    /// Print one call as a timeline
+    Show(Show),
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Show {
+    /// The id of the call: X-Request-Id of the answer, request_id of the problem document
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct Listing {
+    /// How to print: for people, or one JSON document a line
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// The data directory of the process
+    #[arg(long, value_name = "DIR", default_value = "clearway-data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+/// The man page of the command and all its subcommands, as one.
+pub(crate) fn man_page(text: &mut Vec<u8>) -> std::io::Result<()> {
+    clap_mangen::Man::new(Args::command()).render(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Args::command().debug_assert();
+    }
+}

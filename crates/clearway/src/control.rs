@@ -1,0 +1,233 @@
+//! The control socket: how the command line asks the running process.
+//!
+//! One JSON document a line: a [`Request`] from the client, then [`Reply`]s until the last one, which is
+//! [`Reply::End`] or [`Reply::Error`]. The socket has mode 0600, and who connects must be the same user, or root.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use admin::{CallFilter, Control, ControlError};
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::running::{Running, document};
+use crate::system;
+
+/// Clients at once.
+const CLIENTS_MAX: usize = 32;
+/// A request is a few hundred bytes.
+const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// A client that connects has its request at hand.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The path of a socket has at most 107 bytes (unix(7)).
+const PATH_BYTES_MAX: usize = 107;
+
+/// A question.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Calls, newest first.
+    Calls(CallFilter),
+    /// Calls as they end.
+    Follow(CallFilter),
+    Call {
+        id: String,
+    },
+    Routes,
+    Upstreams,
+}
+
+/// A line of the answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Reply {
+    /// A document: what a listing prints.
+    Item(Box<RawValue>),
+    /// A sentence for standard error.
+    Note(String),
+    /// That was all.
+    End,
+    /// There is no answer, and why.
+    Error(String),
+}
+
+/// Runs `then` with a path to the socket that is short enough: through the directory's descriptor where it is not.
+pub(crate) fn with_short_path<T>(path: &Path, then: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return then(path) };
+    if path.as_os_str().len() <= PATH_BYTES_MAX {
+        return then(path);
+    }
+    let directory = File::open(directory)?;
+    then(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name))
+}
+
+/// The bound socket; its file goes with it.
+#[derive(Debug)]
+pub(crate) struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Left behind, it would only be replaced at the next start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+impl ControlSocket {
+    /// Only the owner of the data directory may call this: what is there was left behind by a process that was killed.
+    pub(crate) fn bind(path: PathBuf) -> anyhow::Result<ControlSocket> {
+        let bind = || {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let listener = with_short_path(&path, |path| UnixListener::bind(path))?;
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        };
+        let listener =
+            bind().with_context(|| format!("failed to make the control socket {}", path.display()))?;
+        Ok(ControlSocket { listener, path })
+    }
+
+    /// Answers for as long as it is polled.
+    pub(crate) async fn serve(&self, running: Arc<Running>) {
+        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let Ok((stream, _)) = self.listener.accept().await else {
+                // Out of descriptors, mostly; accepting again at once would spin.
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            };
+            let running = running.clone();
+            tokio::spawn(async move {
+                // A client that leaves needs no answer.
+                let _ = answer(stream, &running).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+async fn answer(stream: UnixStream, running: &Running) -> io::Result<()> {
+    let peer = stream.peer_cred()?.uid();
+    let (reader, writer) = stream.into_split();
+    let mut replies = Replies { writer, text: Vec::new() };
+    if peer != 0 && peer != system::user_id() {
+        return replies.error("only the user that runs clearway, and root, may ask").await;
+    }
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(REQUEST_BYTES_MAX));
+    timeout(REQUEST_TIMEOUT, reader.read_line(&mut line)).await??;
+    let request = match serde_json::from_str(&line) {
+        Ok(request) => request,
+        Err(error) => return replies.error(&format!("failed to read the request: {error}")).await,
+    };
+    let mut reader = reader.into_inner().into_inner();
+    tokio::select! {
+        done = reply(request, running, &mut replies) => done,
+        // A client that follows says nothing more; its end is the end of the answer.
+        _ = reader.read_u8() => Ok(()),
+    }
+}
+
+async fn reply(request: Request, running: &Running, replies: &mut Replies) -> io::Result<()> {
+    let outcome = match request {
+        Request::Calls(filter) => replies.calls(running, &filter).await?,
+        Request::Follow(filter) => replies.follow(running, &filter).await?,
+        Request::Call { id } => replies.call(running, &id).await?,
+        Request::Routes => replies.rows(&running.routes()).await?,
+        Request::Upstreams => replies.rows(&running.upstreams()).await?,
+    };
+    match outcome {
+        Ok(()) => replies.send(&Reply::End).await,
+        Err(error) => replies.error(&error.to_string()).await,
+    }
+}
+
+/// The way back to a client.
+struct Replies {
+    writer: tokio::net::unix::OwnedWriteHalf,
+    text: Vec<u8>,
+}
+
+/// A failure to answer, inside; a failure to send, outside.
+type Outcome = io::Result<Result<(), ControlError>>;
+
+impl Replies {
+    async fn send(&mut self, reply: &Reply) -> io::Result<()> {
+        self.text.clear();
+        serde_json::to_writer(&mut self.text, reply)?;
+        self.text.push(b'\n');
+        self.writer.write_all(&self.text).await
+    }
+
+    async fn error(&mut self, reason: &str) -> io::Result<()> {
+        self.send(&Reply::Error(reason.to_owned())).await
+    }
+
+    async fn calls(&mut self, running: &Running, filter: &CallFilter) -> Outcome {
+        let page = match running.search(filter).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(error)),
+        };
+        for call in page.calls {
+            self.send(&Reply::Item(call)).await?;
+        }
+        if let Some(warning) = page.warning {
+            self.send(&Reply::Note(warning)).await?;
+        }
+        Ok(Ok(()))
+    }
+
+    async fn follow(&mut self, running: &Running, filter: &CallFilter) -> Outcome {
+        let query = match filter.query(SystemTime::now()) {
+            Ok(query) => query,
+            Err(reason) => return Ok(Err(ControlError::Question(reason))),
+        };
+        let Some(mut follower) = running.follow(query).await else { return Ok(Ok(())) };
+        while let Some((exchanges, missed)) = follower.next().await {
+            if missed > 0 {
+                let note =
+                    format!("{missed} batches of calls were missed: they came faster than they were read");
+                self.send(&Reply::Note(note)).await?;
+            }
+            for exchange in &exchanges {
+                self.send(&Reply::Item(document(exchange))).await?;
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn call(&mut self, running: &Running, id: &str) -> Outcome {
+        let id = match admin::call_id(id) {
+            Ok(id) => id,
+            Err(reason) => return Ok(Err(ControlError::Question(reason))),
+        };
+        match running.find(id).await {
+            Ok(Some(call)) => self.send(&Reply::Item(call)).await.map(Ok),
+            Ok(None) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn rows<T: Serialize>(&mut self, rows: &[T]) -> Outcome {
+        for row in rows {
+            self.send(&Reply::Item(serde_json::value::to_raw_value(row)?)).await?;
+        }
+        Ok(Ok(()))
+    }
+}

@@ -1,0 +1,89 @@
+//! What the process asks of the system: descriptors, and how much it uses.
+
+use std::fs;
+
+/// Raises the limit of open files to what the system allows: each proxied request needs two. Returns the limit.
+pub(crate) fn raise_open_files_limit() -> Option<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the pointer is to a live local of the right type, for both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return None;
+        }
+        let before = limit.rlim_cur;
+        limit.rlim_cur = limit.rlim_max;
+        if libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) != 0 {
+            limit.rlim_cur = before;
+        }
+    }
+    Some(limit.rlim_cur)
+}
+
+/// The user the process acts as.
+pub(crate) fn user_id() -> u32 {
+    // SAFETY: the call takes nothing, cannot fail, and touches no memory of ours.
+    unsafe { libc::geteuid() }
+}
+
+/// What the process uses, as `/proc` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) resident_bytes: u64,
+    pub(crate) virtual_bytes: u64,
+    pub(crate) open_files: u64,
+    pub(crate) threads: u64,
+}
+
+impl Usage {
+    /// `None` where there is no `/proc`.
+    pub(crate) fn now() -> Option<Usage> {
+        let stat = fs::read_to_string("/proc/self/stat").ok()?;
+        let open_files = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as u64);
+        Usage::parse(&stat, open_files, page_bytes(), ticks_per_second())
+    }
+
+    /// proc_pid_stat(5): the name in parentheses may hold anything; fields after it are counted from 3.
+    fn parse(stat: &str, open_files: u64, page_bytes: u64, ticks_per_second: u64) -> Option<Usage> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        Some(Usage {
+            cpu_seconds: (field(14)? + field(15)?) as f64 / ticks_per_second as f64,
+            resident_bytes: field(24)? * page_bytes,
+            virtual_bytes: field(23)?,
+            open_files,
+            threads: field(20)?,
+        })
+    }
+}
+
+fn page_bytes() -> u64 {
+    // SAFETY: the call only reads a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+fn ticks_per_second() -> u64 {
+    // SAFETY: the call only reads a number.
+    u64::try_from(unsafe { libc::sysconf(libc::_SC_CLK_TCK) }).unwrap_or(100).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_found_behind_a_hostile_name() {
+        let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 1 0 0 0 250 50 0 0 20 0 5 0 100 4096000 300 1 1 1";
+        let usage = Usage::parse(stat, 9, 4096, 100);
+        let expect = Usage {
+            cpu_seconds: 3.0,
+            resident_bytes: 300 * 4096,
+            virtual_bytes: 4_096_000,
+            open_files: 9,
+            threads: 5,
+        };
+        assert_eq!(usage, Some(expect));
+        assert_eq!(Usage::parse("7 (a", 0, 4096, 100), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! `clearway up`: start, serve, reload, stop.
+//!
+//! The main thread runs everything but traffic on one small runtime: management, records, names. The server has its own
+//! threads.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use admin::Readiness;
+use anyhow::Context;
+use config::{Checked, Overrides};
+use model::gateway::ListenAddress;
+use proxy::{Server, StartError};
+use store::{DataDir, RecordSettings, RecordWriter};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use upstream::{Registry, Resolver};
+
+use crate::args::Up;
+use crate::control::ControlSocket;
+use crate::log_file::LogFile;
+use crate::recorder::{Command, Recorder};
+use crate::reload::{LOOK_EVERY, Reason, Reloader};
+use crate::running::Running;
+use crate::sources::{LoadError, Sources};
+use crate::start_text::{Bound, Started};
+use crate::{output, panics, system};
+
+/// Two per connection, and some for files: below this, connections will be refused under load.
+const OPEN_FILES_WANTED: u64 = 4096;
+
+pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
+    panics::report();
+    let overrides = Overrides { to: args.to, listen: args.listen, admin: args.admin, data: args.data };
+    let sources = Sources::new(args.sources, overrides);
+    let checked = match sources.load() {
+        Ok(checked) => checked,
+        Err(LoadError::Unreadable(error)) => return Err(error),
+        Err(problems) => {
+            output::say(&problems.to_string());
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    for warning in &checked.warnings {
+        output::say(&warning.to_string());
+    }
+    if let Some(limit) = system::raise_open_files_limit()
+        && limit < OPEN_FILES_WANTED
+    {
+        output::warn(&format!(
+            "only {limit} files may be open at once; raise the limit (ulimit -n, LimitNOFILE=)"
+        ));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build_local(tokio::runtime::LocalOptions::default())
+        .context("failed to start a runtime")?;
+    runtime.block_on(async {
+        // From here on a signal finds someone who listens.
+        let signals = Signals::listen().context("failed to listen for signals")?;
+        let process = Process::start(sources, checked).await?;
+        Ok(process.serve(signals).await)
+    })
+}
+
+struct Signals {
+    hangup: Signal,
+    stop: StopSignals,
+}
+
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            stop: StopSignals {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+            },
+        })
+    }
+}
+
+impl StopSignals {
+    async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Everything that runs.
+struct Process {
+    server: Server,
+    running: Arc<Running>,
+    reloader: Reloader,
+    recorder: JoinHandle<()>,
+    recorder_commands: mpsc::Sender<Command>,
+    control: Arc<ControlSocket>,
+    grace: Duration,
+    /// The lock of the data directory goes last.
+    _data: DataDir,
+}
+
+impl Process {
+    /// Each step that fails is one clear message, and leaves nothing behind.
+    async fn start(sources: Sources, checked: Checked) -> anyhow::Result<Process> {
+        let started = SystemTime::now();
+        let gateway = Arc::new(checked.gateway.clone());
+        let data = DataDir::open(&checked.process.data).map_err(failed_to)?;
+        let database = data.database().await.map_err(failed_to)?;
+        let admin_token = database.admin_token_create_if_absent().await.map_err(failed_to)?;
+        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
+        let server = Server::start(gateway.clone(), registry)
+            .map_err(|StartError(reasons)| anyhow::anyhow!("failed to start:\n  {}", reasons.join("\n  ")))?;
+        let around = match Around::bind(&checked, &data).await {
+            Ok(around) => around,
+            Err(error) => {
+                server.drain(Duration::ZERO);
+                return Err(error);
+            }
+        };
+        let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
+        let writer = RecordWriter::new(&data, RecordSettings::from(&gateway.records));
+        let (recorder_commands, commands) = mpsc::channel(16);
+        let metrics = Arc::new(Mutex::default());
+        let running = Arc::new(Running {
+            shared: server.shared().clone(),
+            metrics: metrics.clone(),
+            reader: writer.reader(),
+            record_status: writer.status(),
+            log_lines_dropped: log.dropped(),
+            database,
+            recorder: recorder_commands.clone(),
+            started,
+            readiness: AtomicU8::new(Readiness::Starting as u8),
+            reloads: Default::default(),
+        });
+        let recorder = Recorder::new(server.shared().clone(), metrics, writer, log, &gateway.log, commands);
+        let recorder = tokio::task::spawn_local(recorder.run());
+        let admin = around.admin.local_addr().context("failed to tell the management address")?;
+        tokio::spawn(admin::serve(around.admin, admin::router(running.clone(), admin)));
+        let control = Arc::new(around.control);
+        tokio::spawn({
+            let (control, running) = (control.clone(), running.clone());
+            async move { control.serve(running).await }
+        });
+        running.set_readiness(Readiness::Ready);
+        output::say(
+            &Started {
+                gateway: &gateway,
+                sources: &sources.paths,
+                listeners: bound(&server),
+                admin,
+                data: data.path(),
+                admin_token: admin_token.as_deref(),
+            }
+            .to_string(),
+        );
+        let reloader = Reloader::new(sources, &checked, recorder_commands.clone());
+        let grace = gateway.grace;
+        Ok(Process { server, running, reloader, recorder, recorder_commands, control, grace, _data: data })
+    }
+
+    /// Serves until a signal ends it.
+    async fn serve(mut self, mut signals: Signals) -> ExitCode {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let why = tokio::select! {
+                () = signals.stop.recv() => break,
+                _ = signals.hangup.recv() => Reason::Hangup,
+                _ = look.tick() => {
+                    if !self.reloader.has_changed() {
+                        continue;
+                    }
+                    Reason::FileChanged
+                }
+            };
+            self.reloader.reload(&mut self.server, &self.running, why).await;
+            self.grace = self.running.shared.serving.load().gateway.grace;
+        }
+        tokio::select! {
+            code = self.stop() => code,
+            () = signals.stop.recv() => {
+                output::say("stopped at once by a second signal");
+                // Destructors would wait for what the signal is to cut short.
+                std::process::exit(1)
+            }
+        }
+    }
+
+    /// Finishes what is in flight, writes what is recorded, and leaves nothing behind.
+    async fn stop(self) -> ExitCode {
+        self.running.set_readiness(Readiness::Draining);
+        let in_flight = self.running.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+        output::info(&format!("stopping; {in_flight} in flight may take up to {:?}", self.grace));
+        let (server, grace) = (self.server, self.grace);
+        match tokio::task::spawn_blocking(move || server.drain(grace)).await {
+            Ok(true) => {}
+            Ok(false) => output::warn("the grace time ended before everything in flight did"),
+            Err(error) => output::error(&format!("failed to drain: {error}")),
+        }
+        // If the recorder is gone, its panic has been reported.
+        let _ = self.recorder_commands.send(Command::Finish).await;
+        let _ = self.recorder.await;
+        drop(self.control);
+        output::info("stopped");
+        ExitCode::SUCCESS
+    }
+}
+
+/// What listens beside the server.
+struct Around {
+    admin: TcpListener,
+    control: ControlSocket,
+}
+
+impl Around {
+    async fn bind(checked: &Checked, data: &DataDir) -> anyhow::Result<Around> {
+        let address = checked.process.admin;
+        let admin = TcpListener::bind(address).await.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+                "the management address {address} is in use by another process; stop it, or choose another address \
+                 with --admin"
+            ),
+            _ => anyhow::Error::new(error).context(format!("failed to listen on the management address {address}")),
+        })?;
+        Ok(Around { admin, control: ControlSocket::bind(data.control_socket_path())? })
+    }
+}
+
+fn failed_to(error: store::StoreError) -> anyhow::Error {
+    anyhow::anyhow!("failed to {error}")
+}
+
+fn bound(server: &Server) -> Vec<Bound> {
+    let mut listeners: Vec<Bound> = server
+        .listeners()
+        .map(|state| Bound { address: state.bound.clone(), tls: state.settings().tls.is_some() })
+        .collect();
+    listeners.sort_by_key(|listener| match &listener.address {
+        ListenAddress::Tcp(address) => (0, Some(*address), PathBuf::new()),
+        ListenAddress::Unix(path) => (1, None, path.clone()),
+    });
+    listeners
+}

@@ -1,0 +1,406 @@
+//! Metrics in the text format of Prometheus (version 0.0.4), counted from records; gauges are read when asked for.
+//!
+//! The number of series is bounded: services, routes, upstreams and targets are named by the configuration, methods
+//! that are not registered count as `other`, and statuses have three digits. Nothing that a client chooses freely
+//! becomes a label.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::{Attempt, Ending, Exchange, Fault, Method, Timeline};
+
+use crate::worker::Shared;
+
+/// Upper bounds of the buckets of durations, as they are written and in microseconds: from an answer out of a cache to
+/// a long poll.
+const BUCKETS: &[(&str, u64)] = &[
+    ("0.001", 1_000),
+    ("0.0025", 2_500),
+    ("0.005", 5_000),
+    ("0.01", 10_000),
+    ("0.025", 25_000),
+    ("0.05", 50_000),
+    ("0.1", 100_000),
+    ("0.25", 250_000),
+    ("0.5", 500_000),
+    ("1", 1_000_000),
+    ("2.5", 2_500_000),
+    ("5", 5_000_000),
+    ("10", 10_000_000),
+    ("30", 30_000_000),
+    ("60", 60_000_000),
+    ("300", 300_000_000),
+];
+
+/// A map by a name of the configuration.
+type ByName<T> = HashMap<Arc<str>, T, ahash::RandomState>;
+
+/// What was counted since the start of the process.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    services: ByName<Service>,
+    /// Requests that no service took.
+    unserved: Service,
+    /// By upstream, then by target.
+    attempts: ByName<ByName<Attempts>>,
+}
+
+#[derive(Debug, Default)]
+struct Service {
+    durations: Histogram,
+    request_bytes: u64,
+    response_bytes: u64,
+    routes: ByName<Requests>,
+    /// Requests that no route took.
+    unrouted: Requests,
+}
+
+/// Few combinations occur, so that a list is faster than a map.
+#[derive(Debug, Default)]
+struct Requests(Vec<(RequestKind, u64)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct RequestKind {
+    method: &'static str,
+    status: u16,
+    fault: Option<Fault>,
+}
+
+#[derive(Debug, Default)]
+struct Attempts {
+    by_fault: Vec<(Option<Fault>, u64)>,
+    reused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    /// One per bucket and one above, not cumulative.
+    counts: [u64; BUCKETS.len() + 1],
+    sum_micros: u64,
+}
+
+impl Metrics {
+    /// Counts an exchange that is over.
+    pub fn observe(&mut self, exchange: &Exchange) {
+        let Exchange {
+            method,
+            service,
+            route,
+            status,
+            ending: Ending { by: _, during: _, fault },
+            request_body_bytes,
+            response_body_bytes,
+            timeline: Timeline { head_micros: _, response_micros: _, done_micros },
+            attempts,
+            // A label for each of these would be as many series as a client wants.
+            id: _,
+            started_unix_micros: _,
+            client: _,
+            host: _,
+            path: _,
+            external_id: _,
+            detail: _,
+            // In records; as labels they would multiply every series.
+            listener: _,
+            protocol: _,
+            tls: _,
+            consumer: _,
+        } = exchange;
+        let service = match service {
+            Some(name) => entry(&mut self.services, name),
+            None => &mut self.unserved,
+        };
+        service.durations.observe(*done_micros);
+        service.request_bytes += request_body_bytes;
+        service.response_bytes += response_body_bytes;
+        let requests = match route {
+            Some(name) => entry(&mut service.routes, name),
+            None => &mut service.unrouted,
+        };
+        requests.count(RequestKind { method: method_label(method), status: *status, fault: *fault });
+        for attempt in attempts {
+            self.observe_attempt(attempt);
+        }
+    }
+
+    fn observe_attempt(&mut self, attempt: &Attempt) {
+        let Attempt {
+            upstream,
+            target,
+            reuse,
+            ending: Ending { by: _, during: _, fault },
+            // In records, where they can be seen beside each other.
+            address: _,
+            started_micros: _,
+            resolve: _,
+            connect: _,
+            tls: _,
+            send: _,
+            await_head: _,
+            total: _,
+            bytes_sent: _,
+            bytes_received: _,
+            bytes_acked: _,
+            status: _,
+            peer_end: _,
+            errno: _,
+            tls_alert: _,
+            limit: _,
+            detail: _,
+        } = attempt;
+        let attempts = entry(entry(&mut self.attempts, upstream), target);
+        attempts.reused += u64::from(reuse.is_some());
+        match attempts.by_fault.iter_mut().find(|(known, _)| known == fault) {
+            Some((_, count)) => *count += 1,
+            None => attempts.by_fault.push((*fault, 1)),
+        }
+    }
+
+    /// Forgets what the running configuration no longer names, so that years of reloads do not add up.
+    pub fn forget_unserved(&mut self, shared: &Shared) {
+        let serving = shared.serving.load();
+        self.services.retain(|name, _| serving.gateway.services.iter().any(|one| one.name == *name));
+        self.attempts.retain(|name, _| serving.gateway.upstreams.contains_key(name));
+    }
+
+    /// Writes everything that the data plane knows.
+    pub fn write(&self, text: &mut Exposition, shared: &Shared) {
+        self.write_requests(text);
+        text.family(
+            "clearway_requests_in_flight",
+            Kind::Gauge,
+            "Requests that are being served now, upgraded connections included.",
+        );
+        text.sample("clearway_requests_in_flight", &[], shared.in_flight.load(Ordering::Relaxed) as f64);
+        self.write_attempts(text);
+        write_connections(text, shared);
+        text.family(
+            "clearway_records_dropped_total",
+            Kind::Counter,
+            "Exchanges that were served and not recorded, by where they were lost.",
+        );
+        let dropped = shared.records.dropped() as f64;
+        text.sample("clearway_records_dropped_total", &[("at", "queue")], dropped);
+    }
+
+    fn write_requests(&self, text: &mut Exposition) {
+        text.family("clearway_requests_total", Kind::Counter, "Requests that are over.");
+        for (service, name) in self.all_services() {
+            let routes = service.routes.iter().map(|(route, requests)| (&**route, requests));
+            for (route, requests) in routes.chain([("", &service.unrouted)]) {
+                for (kind, count) in &requests.0 {
+                    let labels = [
+                        ("service", name),
+                        ("route", route),
+                        ("method", kind.method),
+                        ("status", &kind.status.to_string()),
+                        ("fault", kind.fault.map_or("", Fault::id)),
+                    ];
+                    text.sample("clearway_requests_total", &labels, *count as f64);
+                }
+            }
+        }
+        text.family(
+            "clearway_request_duration_seconds",
+            Kind::Histogram,
+            "From the first byte of a request to the end of its answer.",
+        );
+        for (service, name) in self.all_services() {
+            service.durations.write(text, name);
+        }
+        type Bytes = fn(&Service) -> u64;
+        let bytes: [(&str, &str, Bytes); 2] = [
+            ("clearway_request_bytes_total", "Body bytes read from clients.", |service| {
+                service.request_bytes
+            }),
+            ("clearway_response_bytes_total", "Body bytes sent to clients.", |service| {
+                service.response_bytes
+            }),
+        ];
+        for (family, help, of) in bytes {
+            text.family(family, Kind::Counter, help);
+            for (service, name) in self.all_services() {
+                text.sample(family, &[("service", name)], of(service) as f64);
+            }
+        }
+    }
+
+    fn all_services(&self) -> impl Iterator<Item = (&Service, &str)> {
+        let served = self.services.iter().map(|(name, service)| (service, &**name));
+        served.chain([(&self.unserved, "")]).filter(|(service, _)| service.durations.count() > 0)
+    }
+
+    fn write_attempts(&self, text: &mut Exposition) {
+        let all = || {
+            self.attempts.iter().flat_map(|(upstream, targets)| {
+                targets.iter().map(move |(target, attempts)| (&**upstream, &**target, attempts))
+            })
+        };
+        text.family(
+            "clearway_attempts_total",
+            Kind::Counter,
+            "Tries to have a request answered by a target; the fault is empty where it was.",
+        );
+        for (upstream, target, attempts) in all() {
+            for (fault, count) in &attempts.by_fault {
+                let fault = fault.map_or("", Fault::id);
+                let labels = [("upstream", upstream), ("target", target), ("fault", fault)];
+                text.sample("clearway_attempts_total", &labels, *count as f64);
+            }
+        }
+        text.family(
+            "clearway_attempts_reused_total",
+            Kind::Counter,
+            "Attempts on a connection that had served another one before.",
+        );
+        for (upstream, target, attempts) in all() {
+            let labels = [("upstream", upstream), ("target", target)];
+            text.sample("clearway_attempts_reused_total", &labels, attempts.reused as f64);
+        }
+    }
+}
+
+fn write_connections(text: &mut Exposition, shared: &Shared) {
+    let serving = shared.serving.load();
+    let targets = || {
+        serving.gateway.upstreams.keys().filter_map(|name| serving.upstreams.get(name)).flat_map(|upstream| {
+            upstream.targets.iter().map(move |target| {
+                ([("upstream", &*upstream.settings.name), ("target", &*target.settings.url)], &target.state)
+            })
+        })
+    };
+    text.family(
+        "clearway_upstream_connections",
+        Kind::Gauge,
+        "Open connections to a target, idle ones included.",
+    );
+    for (labels, state) in targets() {
+        let open = state.connections.load(Ordering::Relaxed);
+        text.sample("clearway_upstream_connections", &labels, open as f64);
+    }
+    text.family("clearway_attempts_in_flight", Kind::Gauge, "Attempts that a target works on now.");
+    for (labels, state) in targets() {
+        let in_flight = state.in_flight.load(Ordering::Relaxed);
+        text.sample("clearway_attempts_in_flight", &labels, in_flight as f64);
+    }
+    text.family(
+        "clearway_upstream_connections_idle",
+        Kind::Gauge,
+        "Idle connections in the pools of all workers, up to a second old.",
+    );
+    let idle = shared.idle_connections.load(Ordering::Relaxed);
+    text.sample("clearway_upstream_connections_idle", &[], idle as f64);
+}
+
+/// The entry of a name, without touching its reference count where it is known.
+fn entry<'m, T: Default>(map: &'m mut ByName<T>, name: &Arc<str>) -> &'m mut T {
+    if !map.contains_key(name) {
+        map.insert(name.clone(), T::default());
+    }
+    map.get_mut(name).expect("the name must be there: it was inserted just now")
+}
+
+fn method_label(method: &Method) -> &'static str {
+    match method {
+        Method::Connect => "CONNECT",
+        Method::Delete => "DELETE",
+        Method::Get => "GET",
+        Method::Head => "HEAD",
+        Method::Options => "OPTIONS",
+        Method::Patch => "PATCH",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Trace => "TRACE",
+        Method::Extension(_) => "other",
+    }
+}
+
+impl Requests {
+    fn count(&mut self, kind: RequestKind) {
+        match self.0.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => self.0.push((kind, 1)),
+        }
+    }
+}
+
+impl Histogram {
+    fn observe(&mut self, micros: u64) {
+        let bucket = BUCKETS.iter().position(|(_, bound)| micros <= *bound).unwrap_or(BUCKETS.len());
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
+        }
+        self.sum_micros += micros;
+    }
+
+    fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    fn write(&self, text: &mut Exposition, service: &str) {
+        const NAME: &str = "clearway_request_duration_seconds";
+        let mut cumulative = 0;
+        let bounds = BUCKETS.iter().map(|(bound, _)| *bound).chain(["+Inf"]);
+        for (bound, count) in bounds.zip(&self.counts) {
+            cumulative += count;
+            let labels = [("service", service), ("le", bound)];
+            text.sample("clearway_request_duration_seconds_bucket", &labels, cumulative as f64);
+        }
+        let labels = [("service", service)];
+        text.sample(&format!("{NAME}_sum"), &labels, self.sum_micros as f64 / 1e6);
+        text.sample(&format!("{NAME}_count"), &labels, self.count() as f64);
+    }
+}
+
+/// What a family of metrics is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A text in the format of Prometheus, family by family.
+#[derive(Clone, Debug, Default)]
+pub struct Exposition(String);
+
+impl Exposition {
+    /// Begins a family; its samples follow.
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        for part in ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"] {
+            self.0.push_str(part);
+        }
+    }
+
+    /// One sample of the family that was begun last.
+    pub fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (index, (label, value)) in labels.iter().enumerate() {
+            self.0.push(if index == 0 { '{' } else { ',' });
+            self.0.push_str(label);
+            self.0.push_str("=\"");
+            for character in value.chars() {
+                match character {
+                    '\\' => self.0.push_str("\\\\"),
+                    '"' => self.0.push_str("\\\""),
+                    '\n' => self.0.push_str("\\n"),
+                    other => self.0.push(other),
+                }
+            }
+            self.0.push('"');
+        }
+        self.0.push_str(if labels.is_empty() { " " } else { "} " });
+        self.0.push_str(&value.to_string());
+        self.0.push('\n');
+    }
+
+    pub fn into_text(self) -> String {
+        self.0
+    }
+}
