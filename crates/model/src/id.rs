@@ -24,19 +24,24 @@ impl RequestId {
 
     /// The 36 bytes of its text form, without allocating.
     pub fn to_ascii(self) -> [u8; 36] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let digits = hex(self.0.to_be_bytes());
         let mut text = [b'-'; 36];
-        let mut nibble = 32;
-        for (at, byte) in text.iter_mut().enumerate() {
-            if matches!(at, 8 | 13 | 18 | 23) {
-                continue;
+        for (from, to) in [(0..8, 0..8), (8..12, 9..13), (12..16, 14..18), (16..20, 19..23), (20..32, 24..36)]
+        {
+            if let (Some(to), Some(from)) = (text.get_mut(to), digits.as_flattened().get(from)) {
+                to.copy_from_slice(from);
             }
-            nibble -= 1;
-            let digit = (self.0 >> (nibble * 4)) as usize & 15;
-            *byte = DIGITS.get(digit).copied().unwrap_or(b'0');
         }
         text
     }
+}
+
+/// Two lower-case hexadecimal digits for each byte.
+pub fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.map(|byte| {
+        [byte >> 4, byte & 15].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'))
+    })
 }
 
 impl fmt::Display for RequestId {

@@ -14,7 +14,7 @@ mod size;
 pub use exchange::{Attempt, Exchange, Limit, LimitName, PeerEnd, Protocol, Reuse, Timeline};
 pub use fault::{Ending, Fault, Party, Phase, Retry};
 pub use gateway::Gateway;
-pub use id::{ParseRequestIdError, RequestId, RequestIds};
+pub use id::{ParseRequestIdError, RequestId, RequestIds, hex};
 pub use method::{Method, ParseMethodError};
 pub use secret::Secret;
 pub use size::ByteSize;

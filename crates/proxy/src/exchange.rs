@@ -231,8 +231,7 @@ fn prepare_fields(ctx: Context<'_>, head: &mut RequestHead, facts: &RequestFacts
     if hop.te_trailers {
         head.fields.push_known(Known::Te, b"trailers");
     }
-    let mut ids = ctx.worker.ids.borrow_mut();
-    forward::rewrite_fields(head, ctx.peer, record.id, external_id, &mut ids);
+    forward::rewrite_fields(head, ctx.peer, record.id, external_id, ctx.worker);
 }
 
 /// Begins the response of the target.

@@ -3,14 +3,15 @@
 //! What a client says about itself in `X-Forwarded-*` and its kin is believed only of trusted proxies; otherwise it is
 //! replaced by what was seen here.
 
-use std::io::Write;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 
+use model::RequestId;
 use model::gateway::{Network, PathChange, PathForm, Route};
-use model::{RequestId, RequestIds};
-use wire::{Known, RequestHead};
+use wire::{Fields, Known, RequestHead};
 
 use crate::route::Parameters;
+use crate::worker::Worker;
 
 /// The two ends of the client's connection, as sockets or a PROXY header tell them.
 #[derive(Clone, Debug, Default)]
@@ -89,109 +90,174 @@ pub(crate) fn rewrite_fields(
     peer: &Peer,
     id: RequestId,
     external_id: Option<&str>,
-    ids: &mut RequestIds,
+    worker: &Worker,
 ) {
     wire::drop_underscore_names(&mut head.fields);
     head.fields.remove(Known::Expect);
-    add_forwarded_for(head, peer);
-    let RequestHead { target, fields, .. } = head;
-    let scheme = peer.scheme().as_bytes();
-    if !peer.trusted || fields.get(Known::XForwardedProto).is_none() {
-        fields.set(Known::XForwardedProto, scheme);
-    }
-    if !peer.trusted || fields.get(Known::XForwardedHost).is_none() {
-        if target.authority().is_empty() {
-            fields.remove(Known::XForwardedHost);
-        } else {
-            fields.set(Known::XForwardedHost, target.authority().as_bytes());
+    let trace = take_trace(head, peer);
+    if peer.trusted {
+        extend_testimony(head, peer);
+    } else {
+        for known in TESTIMONY {
+            head.fields.remove(*known);
         }
+        worker.vouchers.append(head, peer);
     }
-    if !peer.trusted || fields.get(Known::XForwardedPort).is_none() {
-        let port = target.port().or(peer.local.map(|local| local.port()));
-        let mut text = [0u8; 5];
-        match port.and_then(|port| format_into(&mut text, format_args!("{port}"))) {
-            Some(text) => fields.set(Known::XForwardedPort, text),
-            None => {
-                fields.remove(Known::XForwardedPort);
-            }
-        }
-    }
-    if !peer.trusted {
-        fields.remove(Known::XForwardedPrefix);
-        fields.remove(Known::XForwardedServer);
-    }
+    let fields = &mut head.fields;
+    fields.remove(Known::XRequestId);
     match external_id {
-        Some(external) => fields.set(Known::XRequestId, external.as_bytes()),
-        None => fields.set(Known::XRequestId, &id.to_ascii()),
+        Some(external) => fields.push_known(Known::XRequestId, external.as_bytes()),
+        None => fields.push_known(Known::XRequestId, &id.to_ascii()),
     }
-    set_trace(head, peer, id, ids);
-    head.fields.push_known(Known::Via, b"1.1 clearway");
+    // The span of this hop; never zero, as the trace context forbids.
+    let span = worker.ids.borrow_mut().random() | 1;
+    fields.push_known(Known::Traceparent, &traceparent(trace.unwrap_or((id.0, *b"01")), span));
 }
 
-fn add_forwarded_for(head: &mut RequestHead, peer: &Peer) {
-    let fields = &mut head.fields;
-    let mut forwarded = Vec::new();
-    if peer.trusted {
-        let earlier: Vec<&[u8]> = fields.get_all(Known::XForwardedFor).collect();
-        if !earlier.is_empty() {
-            let mut list = earlier.join(&b", "[..]);
-            list.extend_from_slice(b", ");
-            list.extend_from_slice(peer.client_text.as_bytes());
-            fields.set(Known::XForwardedFor, &list);
-        } else {
-            fields.set(Known::XForwardedFor, peer.client_text.as_bytes());
-        }
-        if let Some(earlier) = fields.get(Known::Forwarded) {
-            forwarded.extend_from_slice(earlier);
-            forwarded.extend_from_slice(b", ");
-        }
-        if fields.get(Known::XRealIp).is_none() {
-            fields.set(Known::XRealIp, peer.client_text.as_bytes());
-        }
-    } else if peer.client_text.is_empty() {
-        // A Unix socket: there is no address to tell, and none to believe.
-        fields.remove(Known::XForwardedFor);
-        fields.remove(Known::XRealIp);
-    } else {
-        fields.set(Known::XForwardedFor, peer.client_text.as_bytes());
-        fields.set(Known::XRealIp, peer.client_text.as_bytes());
+/// What a client could say about itself and the way it came.
+const TESTIMONY: &[Known] = &[
+    Known::Forwarded,
+    Known::XForwardedFor,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XForwardedPrefix,
+    Known::XForwardedProto,
+    Known::XForwardedServer,
+    Known::XRealIp,
+];
+
+/// The fields that say how a request of an untrusted client came. They are the same for all requests of one client to
+/// one host, and are made once for them.
+#[derive(Debug)]
+pub(crate) struct Vouchers(RefCell<Box<[Option<Voucher>]>>);
+
+#[derive(Debug)]
+struct Voucher {
+    client: Option<IpAddr>,
+    port: Option<u16>,
+    tls: bool,
+    authority: Box<str>,
+    fields: Fields,
+}
+
+/// Clients whose fields are kept per worker: each takes some 400 bytes.
+const VOUCHERS: usize = 256;
+
+impl Vouchers {
+    pub(crate) fn new() -> Vouchers {
+        Vouchers(RefCell::new((0..VOUCHERS).map(|_| None).collect()))
     }
-    forwarded_element(&mut forwarded, peer, head.target.authority());
-    head.fields.set(Known::Forwarded, &forwarded);
+
+    fn append(&self, head: &mut RequestHead, peer: &Peer) {
+        let client = peer.client.map(|address| address.ip());
+        let port = peer.local.map(|local| local.port());
+        let mut slots = self.0.borrow_mut();
+        let Some(slot) = slots.get_mut(slot_of(client)) else { return };
+        let authority = head.target.authority();
+        let fits = slot.as_ref().is_some_and(|voucher| {
+            *voucher.authority == *authority
+                && voucher.client == client
+                && voucher.port == port
+                && voucher.tls == peer.tls
+        });
+        if !fits {
+            let fields = vouch(peer, authority, head.target.port().or(port));
+            *slot = Some(Voucher { client, port, tls: peer.tls, authority: authority.into(), fields });
+        }
+        if let Some(voucher) = slot {
+            head.fields.append(&voucher.fields);
+        }
+    }
+}
+
+/// Neighbouring addresses get slots of their own.
+fn slot_of(client: Option<IpAddr>) -> usize {
+    let last = match client {
+        None => 0,
+        Some(IpAddr::V4(address)) => address.to_bits(),
+        Some(IpAddr::V6(address)) => (address.to_bits() ^ (address.to_bits() >> 64)) as u32,
+    };
+    (last ^ (last >> 8)) as usize % VOUCHERS
+}
+
+fn vouch(peer: &Peer, authority: &str, port: Option<u16>) -> Fields {
+    let mut fields = Fields::new();
+    if !peer.client_text.is_empty() {
+        fields.push_known(Known::XForwardedFor, peer.client_text.as_bytes());
+        fields.push_known(Known::XRealIp, peer.client_text.as_bytes());
+    }
+    fields.push_known(Known::XForwardedProto, peer.scheme().as_bytes());
+    if !authority.is_empty() {
+        fields.push_known(Known::XForwardedHost, authority.as_bytes());
+    }
+    if let Some(port) = port {
+        fields.push_known(Known::XForwardedPort, port.to_string().as_bytes());
+    }
+    fields.push_known(Known::Forwarded, forwarded_element(peer, authority).as_bytes());
+    fields.push_known(Known::Via, VIA);
+    fields
+}
+
+/// RFC 9110 section 7.6.3: the version received and a pseudonym.
+const VIA: &[u8] = b"1.1 clearway";
+
+/// Adds this hop to what a trusted proxy said.
+fn extend_testimony(head: &mut RequestHead, peer: &Peer) {
+    let RequestHead { target, fields, .. } = head;
+    let own = vouch(peer, target.authority(), target.port().or(peer.local.map(|local| local.port())));
+    for list in [Known::XForwardedFor, Known::Forwarded] {
+        let earlier: Vec<&[u8]> = fields.get_all(list).chain(own.get(list)).collect();
+        if !earlier.is_empty() {
+            let joined = earlier.join(&b", "[..]);
+            fields.set(list, &joined);
+        }
+    }
+    for single in [Known::XRealIp, Known::XForwardedProto, Known::XForwardedHost, Known::XForwardedPort] {
+        if let (None, Some(value)) = (fields.get(single), own.get(single)) {
+            fields.push_known(single, value);
+        }
+    }
+    fields.push_known(Known::Via, VIA);
 }
 
 /// One element of `Forwarded` (RFC 7239 section 4). An IPv6 address, and a host with a port, need quotes.
-fn forwarded_element(out: &mut Vec<u8>, peer: &Peer, authority: &str) {
+fn forwarded_element(peer: &Peer, authority: &str) -> String {
     let address = &*peer.client_text;
-    let _ = if address.is_empty() {
-        out.write_all(b"for=unknown")
-    } else if address.contains(':') {
-        write!(out, "for=\"[{address}]\"")
-    } else {
-        write!(out, "for={address}")
+    let mut element = match address {
+        "" => "for=unknown".to_owned(),
+        _ if address.contains(':') => format!("for=\"[{address}]\""),
+        _ => format!("for={address}"),
     };
     if authority.contains([':', '[']) {
-        let _ = write!(out, ";host=\"{authority}\"");
+        element += &format!(";host=\"{authority}\"");
     } else if !authority.is_empty() {
-        let _ = write!(out, ";host={authority}");
+        element += &format!(";host={authority}");
     }
-    let _ = write!(out, ";proto={}", peer.scheme());
+    element + ";proto=" + peer.scheme()
 }
 
-/// Keeps a trusted proxy's trace, with a new parent of our own; otherwise begins one (W3C Trace Context section 3.2).
-fn set_trace(head: &mut RequestHead, peer: &Peer, id: RequestId, ids: &mut RequestIds) {
+/// Takes a trusted proxy's trace out of the request, to be continued with a parent of our own; anybody else's is dropped
+/// and a new one begins (W3C Trace Context section 3.2).
+fn take_trace(head: &mut RequestHead, peer: &Peer) -> Option<(u128, [u8; 2])> {
     let earlier = head.fields.get(Known::Traceparent).filter(|_| peer.trusted).and_then(parse_traceparent);
-    let (trace, flags) = earlier.unwrap_or((id.0, *b"01"));
+    head.fields.remove(Known::Traceparent);
     if earlier.is_none() {
         head.fields.remove(Known::Tracestate);
     }
-    // The span of this hop; never zero because ids are not.
-    let span = ids.random() | 1;
-    let mut text = [0u8; 55];
-    let flags = std::str::from_utf8(&flags).unwrap_or("01");
-    if let Some(text) = format_into(&mut text, format_args!("00-{trace:032x}-{span:016x}-{flags}")) {
-        head.fields.set(Known::Traceparent, text);
+    earlier
+}
+
+/// `00-TRACE-SPAN-FLAGS`, version 0 of the W3C trace context.
+fn traceparent((trace, flags): (u128, [u8; 2]), span: u64) -> [u8; 55] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-01";
+    let (trace, span) = (model::hex(trace.to_be_bytes()), model::hex(span.to_be_bytes()));
+    for (place, part) in [(3..35, trace.as_flattened()), (36..52, span.as_flattened()), (53..55, &flags[..])]
+    {
+        if let Some(place) = text.get_mut(place) {
+            place.copy_from_slice(part);
+        }
     }
+    text
 }
 
 fn parse_traceparent(value: &[u8]) -> Option<(u128, [u8; 2])> {
@@ -214,14 +280,6 @@ fn parse_traceparent(value: &[u8]) -> Option<(u128, [u8; 2])> {
     let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| *trace != 0)?;
     let flags = flags.as_bytes();
     Some((trace, [*flags.first()?, *flags.get(1)?]))
-}
-
-fn format_into<'a>(buffer: &'a mut [u8], text: std::fmt::Arguments<'_>) -> Option<&'a [u8]> {
-    let room = buffer.len();
-    let mut rest = &mut *buffer;
-    rest.write_fmt(text).ok()?;
-    let written = room - rest.len();
-    buffer.get(..written)
 }
 
 /// The target as the upstream shall see it, and where the application is mounted, if the route changes the path.

@@ -21,7 +21,7 @@ use wire::{RequestHead, Version};
 
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch};
-use crate::forward;
+use crate::forward::{self, Vouchers};
 use crate::listen::{Acceptor, BoundSocket, ListenerState, accept_loop};
 use crate::record::Records;
 use crate::serving::Serving;
@@ -57,6 +57,7 @@ pub(crate) enum Command {
 pub(crate) struct Worker {
     pub pool: Pool,
     pub ids: RefCell<RequestIds>,
+    pub vouchers: Vouchers,
     shared: Arc<Shared>,
     scratches: RefCell<Vec<Box<Scratch>>>,
     timers: RefCell<Vec<Deadline>>,
@@ -150,6 +151,7 @@ impl Worker {
         Worker {
             pool: Pool::default(),
             ids: RefCell::new(RequestIds::new(seed)),
+            vouchers: Vouchers::new(),
             shared,
             scratches: RefCell::default(),
             timers: RefCell::default(),

@@ -27,7 +27,7 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Idle connections of one worker.
 #[derive(Debug, Default)]
 pub struct Pool {
-    targets: RefCell<HashMap<u64, Idle>>,
+    targets: RefCell<HashMap<u64, Idle, ahash::RandomState>>,
 }
 
 #[derive(Debug)]

@@ -230,6 +230,16 @@ impl Fields {
         self.entries.insert(first, last);
     }
 
+    /// Adds all fields of another list at the end, in one copy.
+    pub fn append(&mut self, other: &Fields) {
+        let offset = narrow(self.bytes.len());
+        self.bytes.extend_from_slice(&other.bytes);
+        self.entries
+            .extend(other.entries.iter().map(|entry| Entry { start: entry.start + offset, ..*entry }));
+        self.present |= other.present;
+        self.underscores |= other.underscores;
+    }
+
     /// Keeps the fields for which `keep` says yes.
     pub fn retain(&mut self, mut keep: impl FnMut(&Field<'_>) -> bool) {
         let bytes = &self.bytes;
