@@ -24,14 +24,18 @@ pub enum Permission {
 type State = Arc<dyn Control>;
 
 /// An endpoint. All are for GET.
-pub(crate) struct Endpoint {
-    pub(crate) path: &'static str,
-    pub(crate) permission: Permission,
+struct Endpoint {
+    path: &'static str,
+    permission: Permission,
     handler: MethodRouter<State>,
 }
 
-/// Every endpoint there is.
-pub(crate) fn endpoints() -> Vec<Endpoint> {
+/// The path and permission of every endpoint there is.
+pub fn endpoints() -> Vec<(&'static str, Permission)> {
+    all().into_iter().map(|endpoint| (endpoint.path, endpoint.permission)).collect()
+}
+
+fn all() -> Vec<Endpoint> {
     use Permission::{Open, Operator};
     let endpoint = |path, permission, handler| Endpoint { path, permission, handler };
     vec![
@@ -50,7 +54,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
 pub fn router(control: Arc<dyn Control>, bound: SocketAddr) -> Router {
     let operator = || from_fn_with_state(control.clone(), guard::operator);
     let mut router = Router::new();
-    for Endpoint { path, permission, handler } in endpoints() {
+    for Endpoint { path, permission, handler } in all() {
         let handler = handler
             .fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this endpoint answers GET only"));
         let guarded = match permission {

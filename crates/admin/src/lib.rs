@@ -10,7 +10,7 @@ mod guard;
 mod handlers;
 mod serve;
 
-pub use api::{Permission, router};
+pub use api::{Permission, endpoints, router};
 pub use calls::{CallFilter, DEFAULT_LIMIT, call_id};
 pub use control::{Answer, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow};
 pub use serve::serve;

@@ -5,6 +5,8 @@
 
 pub mod log;
 pub mod metrics;
+#[cfg(test)]
+mod sample;
 mod text;
 
 pub use text::{duration_text, printable, time_text};

@@ -287,3 +287,118 @@ fn word(out: &mut Vec<u8>, before: &str, value: &str) {
     out.extend_from_slice(before.as_bytes());
     text::human(out, value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::sample::{answered, failed};
+    use model::{Fault, LimitName};
+
+    fn line(write: impl Fn(&mut Vec<u8>, &Exchange), exchange: &Exchange) -> String {
+        let mut out = Vec::new();
+        write(&mut out, exchange);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn an_ordinary_request_as_json() {
+        let expect = concat!(
+            r#"{"time":"2025-11-24T16:00:00.123456Z","id":"0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10","#,
+            r#""listener":"0.0.0.0:8080","client":"192.0.2.1","protocol":"HTTP/1.1","tls":false,"method":"GET","#,
+            r#""host":"shop.test","path":"/items/1","service":"shop","route":"/items/*","status":200,"#,
+            r#""ending":{"by":"upstream","during":"done","fault":null},"#,
+            r#""request_body_bytes":0,"response_body_bytes":512,"duration_us":1234,"head_us":20,"response_us":1100,"#,
+            r#""attempts":[{"upstream":"shop","target":"http://app:8000","address":"192.0.2.7:8000","started_us":25,"#,
+            r#""reused":true,"reuse_requests":7,"reuse_idle_us":1500,"send_us":12,"head_us":1050,"total_us":1200,"#,
+            r#""bytes_sent":301,"bytes_received":702,"status":200,"#,
+            r#""ending":{"by":"upstream","during":"done","fault":null}}]}"#
+        );
+        assert_eq!(line(json, &answered()), expect);
+    }
+
+    #[test]
+    fn a_failure_as_json_with_everything_there_is() {
+        let expect = concat!(
+            r#"{"time":"2025-11-24T16:00:00.123456Z","id":"0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10","#,
+            r#""listener":"0.0.0.0:8080","client":"192.0.2.1","protocol":"HTTP/2","tls":true,"method":"PROPFIND","#,
+            r#""host":"shop.test","path":"/items/\"\u001b[2J","service":"shop","route":"/items/*","#,
+            r#""consumer":"mobile","external_id":"edge-7","status":504,"#,
+            r#""ending":{"by":"upstream","during":"await-head","fault":"await-head-timeout"},"#,
+            r#""detail":"no head in time","request_body_bytes":10,"response_body_bytes":512,"duration_us":1234,"#,
+            r#""head_us":20,"response_us":1100,"attempts":[{"upstream":"shop","target":"http://app:8000","#,
+            r#""address":"192.0.2.7:8000","started_us":25,"reused":true,"reuse_requests":7,"reuse_idle_us":1500,"#,
+            r#""resolve_us":1,"connect_us":2,"tls_us":3,"send_us":12,"head_us":1050,"total_us":1200,"bytes_sent":301,"#,
+            r#""bytes_received":702,"bytes_acked":300,"#,
+            r#""ending":{"by":"upstream","during":"await-head","fault":"await-head-timeout"},"peer_end":"rst","#,
+            r#""errno":104,"tls_alert":40,"limit":{"name":"await-head","max_us":60000000},"#,
+            r#""detail":"first bytes: \\x00"}]}"#
+        );
+        assert_eq!(line(json, &failed()), expect);
+        serde_json::from_str::<serde_json::Value>(expect).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_the_line_stays_json() {
+        let mut exchange = failed();
+        exchange.client = None;
+        exchange.service = None;
+        exchange.route = None;
+        exchange.timeline.response_micros = None;
+        exchange.attempts.clear();
+        let text = line(json, &exchange);
+        for name in ["client", "service", "route", "response_us"] {
+            assert!(!text.contains(&format!("\"{name}\":")), "{name} in {text}");
+        }
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["attempts"], serde_json::json!([]));
+    }
+
+    #[test]
+    fn each_kind_of_limit_has_its_unit() {
+        for (limit, expect) in [
+            (
+                Limit::Bytes { name: LimitName::RequestHead, max: 7 },
+                r#","limit":{"name":"request-head","max_bytes":7}"#,
+            ),
+            (
+                Limit::Count { name: LimitName::Connections, max: 7 },
+                r#","limit":{"name":"connections","max":7}"#,
+            ),
+            (
+                Limit::Time { name: LimitName::Connect, max: Duration::from_millis(7) },
+                r#","limit":{"name":"connect","max_us":7000}"#,
+            ),
+        ] {
+            let mut out = Vec::new();
+            write_limit(&mut out, limit);
+            assert_eq!(String::from_utf8(out).unwrap(), expect);
+        }
+    }
+
+    #[test]
+    fn lines_for_people() {
+        assert_eq!(
+            line(human, &answered()),
+            "2025-11-24T16:00:00.123456Z 200 GET shop.test/items/1 1.23ms from 192.0.2.1 \
+             id 0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10"
+        );
+        assert_eq!(
+            line(human, &failed()),
+            "2025-11-24T16:00:00.123456Z 504 PROPFIND shop.test/items/\"\\u{1b}[2J 1.23ms from 192.0.2.1 \
+             consumer mobile id 0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10 await-head-timeout during await-head by upstream \
+             at http://app:8000 after 1 attempt - no head in time"
+        );
+        let mut refused = answered();
+        refused.host = "".into();
+        refused.path = "".into();
+        refused.client = None;
+        refused.attempts.clear();
+        refused.status = 400;
+        refused.ending = Ending::failed(model::Phase::ReadRequest, Fault::RequestMalformed);
+        assert_eq!(
+            line(human, &refused),
+            "2025-11-24T16:00:00.123456Z 400 GET - 1.23ms id 0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10 \
+             request-malformed during read-request by client"
+        );
+    }
+}

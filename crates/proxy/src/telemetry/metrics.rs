@@ -404,3 +404,99 @@ impl Exposition {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::sample::{answered, failed};
+
+    /// The samples of a family, without zeros.
+    fn samples(text: &str, family: &str) -> Vec<String> {
+        let mut samples: Vec<String> = text
+            .lines()
+            .filter(|line| line.starts_with(family) && !line.ends_with(" 0"))
+            .map(|line| line.strip_prefix(family).unwrap().to_owned())
+            .collect();
+        samples.sort();
+        samples
+    }
+
+    fn counted(exchanges: &[Exchange]) -> String {
+        let mut metrics = Metrics::default();
+        exchanges.iter().for_each(|exchange| metrics.observe(exchange));
+        let mut text = Exposition::default();
+        metrics.write_requests(&mut text);
+        metrics.write_attempts(&mut text);
+        text.into_text()
+    }
+
+    #[test]
+    fn requests_are_counted_by_what_the_configuration_names() {
+        let mut unknown = answered();
+        unknown.service = None;
+        unknown.route = None;
+        unknown.attempts.clear();
+        unknown.status = 404;
+        unknown.ending.fault = Some(Fault::NoRoute);
+        let text = counted(&[answered(), answered(), failed(), unknown]);
+        assert_eq!(
+            samples(&text, "clearway_requests_total"),
+            [
+                r#"{service="",route="",method="GET",status="404",fault="no-route"} 1"#,
+                r#"{service="shop",route="/items/*",method="GET",status="200",fault=""} 2"#,
+                r#"{service="shop",route="/items/*",method="other",status="504",fault="await-head-timeout"} 1"#,
+            ]
+        );
+        assert_eq!(samples(&text, "clearway_request_bytes_total"), [r#"{service="shop"} 10"#]);
+        assert_eq!(
+            samples(&text, "clearway_response_bytes_total"),
+            [r#"{service=""} 512"#, r#"{service="shop"} 1536"#]
+        );
+        assert_eq!(
+            samples(&text, "clearway_attempts_total"),
+            [
+                r#"{upstream="shop",target="http://app:8000",fault=""} 2"#,
+                r#"{upstream="shop",target="http://app:8000",fault="await-head-timeout"} 1"#,
+            ]
+        );
+        assert_eq!(
+            samples(&text, "clearway_attempts_reused_total"),
+            [r#"{upstream="shop",target="http://app:8000"} 3"#]
+        );
+    }
+
+    #[test]
+    fn durations_fall_into_the_bucket_whose_bound_they_reach() {
+        let with_duration = |micros| {
+            let mut exchange = answered();
+            exchange.timeline.done_micros = micros;
+            exchange
+        };
+        let text = counted(&[with_duration(1_000), with_duration(1_001), with_duration(400_000_000)]);
+        let bucket = |bound: &str| {
+            let start =
+                format!("clearway_request_duration_seconds_bucket{{service=\"shop\",le=\"{bound}\"}} ");
+            text.lines().find_map(|line| line.strip_prefix(&start)).unwrap().to_owned()
+        };
+        assert_eq!([bucket("0.001"), bucket("0.0025"), bucket("300"), bucket("+Inf")], ["1", "2", "2", "3"]);
+        assert!(
+            text.contains("clearway_request_duration_seconds_sum{service=\"shop\"} 400.002001\n"),
+            "{text}"
+        );
+        assert!(text.contains("clearway_request_duration_seconds_count{service=\"shop\"} 3\n"), "{text}");
+    }
+
+    #[test]
+    fn labels_are_escaped_and_families_begin_with_help_and_type() {
+        let mut text = Exposition::default();
+        text.family("a_total", Kind::Counter, "Of a.");
+        text.sample("a_total", &[("x", "a\"b\\c\nd"), ("y", "")], 7.0);
+        text.family("b", Kind::Gauge, "Of b.");
+        text.sample("b", &[], 0.5);
+        assert_eq!(
+            text.into_text(),
+            "# HELP a_total Of a.\n# TYPE a_total counter\na_total{x=\"a\\\"b\\\\c\\nd\",y=\"\"} 7\n\
+             # HELP b Of b.\n# TYPE b gauge\nb 0.5\n"
+        );
+    }
+}
