@@ -98,7 +98,7 @@ pub(crate) struct Calls {
     /// At most so many [default: 50]
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<usize>,
-    /// Go on with calls as they end
+    /// Go on with calls as they end, oldest first
     #[arg(long, short)]
     pub(crate) follow: bool,
     #[command(flatten)]

@@ -27,7 +27,8 @@ pub(crate) fn list(args: &Calls) -> anyhow::Result<ExitCode> {
         listed += 1;
         print_row(document, format)
     };
-    if ask(data, &Request::Calls(filter.clone()), &mut print)? == Asked::NotRunning {
+    let request = if args.follow { Request::Follow(filter) } else { Request::Calls(filter) };
+    if ask(data, &request, &mut print)? == Asked::NotRunning {
         if args.follow {
             bail!("no clearway process answers for {}; there is nothing to follow", data.display());
         }
@@ -38,9 +39,7 @@ pub(crate) fn list(args: &Calls) -> anyhow::Result<ExitCode> {
             output::say(&warning);
         }
     }
-    if args.follow {
-        ask(data, &Request::Follow(filter), |document| print_row(document, format))?;
-    } else if listed == 0 && format == Format::Human {
+    if listed == 0 && format == Format::Human {
         output::say("no call matches");
     }
     Ok(ExitCode::SUCCESS)

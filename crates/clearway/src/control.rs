@@ -3,6 +3,7 @@
 //! One JSON document a line: a [`Request`] from the client, then [`Reply`]s until the last one, which is
 //! [`Reply::End`] or [`Reply::Error`]. The socket has mode 0600, and who connects must be the same user, or root.
 
+use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use admin::{CallFilter, Control, ControlError};
 use anyhow::Context;
+use model::RequestId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -38,7 +40,7 @@ const PATH_BYTES_MAX: usize = 107;
 pub(crate) enum Request {
     /// Calls, newest first.
     Calls(CallFilter),
-    /// Calls as they end.
+    /// The newest calls, oldest first, and from then on calls as they end.
     Follow(CallFilter),
     Call {
         id: String,
@@ -198,14 +200,24 @@ impl Replies {
             Ok(query) => query,
             Err(reason) => return Ok(Err(ControlError::Question(reason))),
         };
-        let Some(mut follower) = running.follow(query).await else { return Ok(Ok(())) };
+        // Before the search, so that nothing falls between the two; what is in both is sent once.
+        let Some(mut follower) = running.follow(query.clone()).await else { return Ok(Ok(())) };
+        let page = match running.reader.search(&query).await {
+            Ok(page) => page,
+            Err(error) => return Ok(Err(ControlError::Unreadable(format!("failed to {error}")))),
+        };
+        let mut sent: HashSet<RequestId> = HashSet::new();
+        for exchange in page.exchanges.iter().rev() {
+            sent.insert(exchange.id);
+            self.send(&Reply::Item(document(exchange))).await?;
+        }
         while let Some((exchanges, missed)) = follower.next().await {
             if missed > 0 {
                 let note =
                     format!("{missed} batches of calls were missed: they came faster than they were read");
                 self.send(&Reply::Note(note)).await?;
             }
-            for exchange in &exchanges {
+            for exchange in exchanges.iter().filter(|exchange| !sent.remove(&exchange.id)) {
                 self.send(&Reply::Item(document(exchange))).await?;
             }
         }

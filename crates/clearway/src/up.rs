@@ -58,7 +58,7 @@ pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(16)
         .build_local(tokio::runtime::LocalOptions::default())
         .context("failed to start a runtime")?;
     runtime.block_on(async {
@@ -206,11 +206,8 @@ impl Process {
         self.running.set_readiness(Readiness::Draining);
         let in_flight = self.running.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
         output::info(&format!("stopping; {in_flight} in flight may take up to {:?}", self.grace));
-        let (server, grace) = (self.server, self.grace);
-        match tokio::task::spawn_blocking(move || server.drain(grace)).await {
-            Ok(true) => {}
-            Ok(false) => output::warn("the grace time ended before everything in flight did"),
-            Err(error) => output::error(&format!("failed to drain: {error}")),
+        if !drained(self.server, self.grace).await {
+            output::warn("the grace time ended before everything in flight did");
         }
         // If the recorder is gone, its panic has been reported.
         let _ = self.recorder_commands.send(Command::Finish).await;
@@ -219,6 +216,13 @@ impl Process {
         output::info("stopped");
         ExitCode::SUCCESS
     }
+}
+
+/// Drains on a thread of its own: the runtime's blocking threads may all be waiting for a name server.
+async fn drained(server: Server, grace: Duration) -> bool {
+    let (done, finished) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || done.send(server.drain(grace)));
+    finished.await.unwrap_or(false)
 }
 
 /// What listens beside the server.
