@@ -4,7 +4,7 @@
 ARGS ?=
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test setup
+.PHONY: run test setup bench
 
 run:
 	cargo build --release --locked --package clearway
@@ -16,3 +16,8 @@ test: setup
 
 setup:
 	@tests/setup.sh
+
+# What Clearway costs beside other proxies: docs/benchmarks.md. Takes half an hour, on a quiet machine.
+bench:
+	@tests/setup.sh bench
+	@cargo xtask bench

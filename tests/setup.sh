@@ -19,6 +19,7 @@ if [ "${1:-}" = bench ]; then
         "haproxy haproxy"
         "wrk wrk"
         "h2load nghttp2-client"
+        "openssl openssl"
     )
 fi
 

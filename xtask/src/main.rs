@@ -10,6 +10,7 @@ usage: cargo xtask <command>
   tidy                check the habits that no compiler checks
   generate            write the files that are made from the code
   ci [--from STEP]    everything a change must pass, cheapest first
+  bench [SCENARIO...] what Clearway costs beside other proxies; 'bench --help' says more
 ";
 
 fn main() -> ExitCode {
@@ -30,6 +31,11 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
         ["generate"] => xtask::generate::run(&xtask::root()),
         ["ci"] => xtask::ci::run(&xtask::root(), None),
         ["ci", "--from", step] => xtask::ci::run(&xtask::root(), Some(step)),
+        ["bench", "--help" | "-h"] => {
+            xtask::say(xtask::bench::USAGE);
+            Ok(())
+        }
+        ["bench", arguments @ ..] => xtask::bench::run(&xtask::root(), arguments),
         [] | ["help" | "--help" | "-h"] => {
             xtask::say(USAGE);
             Ok(())
