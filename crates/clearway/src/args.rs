@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
-/// An API gateway that answers what can be answered, and explains what cannot.
+/// API gateway that answers what can be answered, and explains what cannot
+///
+/// Clearway stands in front of APIs. It takes requests on its listeners, sends them to the targets of a route, and keeps
+/// a record of each: who asked, what was tried, how long each step took, and, when it failed, who ended it in which
+/// phase.
 #[derive(Debug, Parser)]
 #[command(name = "clearway", version, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -14,24 +18,23 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start the gateway
     Up(Up),
-    /// Check configuration files and print every problem
     Check(Check),
-    /// List what was served, newest first
-    Calls(Calls),
+    Calls(Box<Calls>),
     /// List the routes that are served
     Routes(Listing),
     /// List the upstreams and how their targets are doing
     Upstreams(Listing),
     /// Print the completions for a shell
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        shell: clap_complete::Shell,
+    },
     /// Print the man page
     #[command(hide = true)]
     Man,
 }
 
-/// Start the gateway.
+/// Start the gateway
 ///
 /// Without FILE and without --to it reads clearway.yaml in the working directory, if there is one. SIGHUP, and any
 /// change of a file that was read, makes it read the configuration again; one that does not hold is reported, and the
@@ -55,7 +58,7 @@ pub(crate) struct Up {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// Check configuration files and print every problem, with its place and what to do.
+/// Check configuration files and print every problem, with its place and what to do
 #[derive(Debug, Parser)]
 pub(crate) struct Check {
     /// Configuration files, or directories of them [default: clearway.yaml]
@@ -63,7 +66,7 @@ pub(crate) struct Check {
     pub(crate) sources: Vec<PathBuf>,
 }
 
-/// List what was served, newest first.
+/// List what was served, newest first
 ///
 /// Asks the running process, which also knows the last second; reads the data directory when none runs. Lists in
 /// filters are written with commas.
@@ -78,12 +81,16 @@ pub(crate) struct Calls {
     /// Only these faults, for example early-close
     #[arg(long, value_name = "FAULT")]
     pub(crate) fault: Option<String>,
+    /// Only calls that this service took
     #[arg(long, value_name = "NAME")]
     pub(crate) service: Option<String>,
+    /// Only calls that this route took
     #[arg(long, value_name = "NAME")]
     pub(crate) route: Option<String>,
+    /// Only calls with a credential of this consumer
     #[arg(long, value_name = "NAME")]
     pub(crate) consumer: Option<String>,
+    /// Only this method
     #[arg(long, value_name = "METHOD")]
     pub(crate) method: Option<String>,
     /// Only paths that begin so
@@ -135,14 +142,10 @@ pub(crate) enum Format {
     Json,
 }
 
-/// The man page of the command and all its subcommands, as one.
-pub(crate) fn man_page(text: &mut Vec<u8>) -> std::io::Result<()> {
-    clap_mangen::Man::new(Args::command()).render(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_definition_holds() {

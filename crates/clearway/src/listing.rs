@@ -51,11 +51,11 @@ fn list<T: DeserializeOwned>(
 fn route_line(row: &RouteRow) -> String {
     let any = |list: &[String], all: &str| if list.is_empty() { all.to_owned() } else { list.join(",") };
     let mut text = format!(
-        "{}/{}  {} {}{}",
+        "{}, {}: {} {} {}",
         row.service,
         row.route,
-        any(&row.methods, "*"),
-        any(&row.hosts, "*"),
+        any(&row.methods, "any method"),
+        any(&row.hosts, "any host"),
         any(&row.paths, "/*"),
     );
     for (name, list) in [("header", &row.headers), ("query", &row.query), ("cookie", &row.cookies)] {

@@ -8,6 +8,7 @@ mod check;
 mod control;
 mod listing;
 mod log_file;
+mod man;
 mod output;
 mod panics;
 mod recorder;
@@ -60,7 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Man => {
             let mut text = Vec::new();
-            args::man_page(&mut text)?;
+            man::write(&mut text)?;
             output::print(&text)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -80,11 +80,8 @@ impl Recorder {
     pub(crate) async fn run(mut self) {
         loop {
             tokio::select! {
-                () = self.shared.records.filled() => {
-                    sleep(COLLECT).await;
-                    self.record().await;
-                }
-                () = self.writer.due() => self.writer.tick().await,
+                // What was told before an exchange ended holds for it.
+                biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Configure(log, records)) => self.configure(log, records),
                     Some(Command::ReopenLog) => self.log.open(self.path.clone()),
@@ -92,6 +89,11 @@ impl Recorder {
                     Some(Command::Follow(query, answer)) => drop(answer.send(self.writer.follow(query))),
                     Some(Command::Finish) | None => break,
                 },
+                () = self.writer.due() => self.writer.tick().await,
+                () = self.shared.records.filled() => {
+                    sleep(COLLECT).await;
+                    self.record().await;
+                }
             }
             self.tell_of_changes();
         }

@@ -13,7 +13,8 @@ pub(crate) fn text(call: &Call) -> String {
         text.push_str(&printable(line));
         text.push('\n');
     };
-    let mut heading = format!("{} {}{}: {}", call.method, call.host, call.path, call.status);
+    let host = if call.host.is_empty() { "-" } else { &call.host };
+    let mut heading = format!("{} {host}{}: {}", call.method, call.path, call.status);
     if let Some(fault) = &call.ending.fault {
         let _ = write!(heading, " {fault}");
     }
@@ -39,7 +40,7 @@ fn facts(call: &Call) -> Vec<(&'static str, String)> {
     let tls = if call.tls { " over TLS" } else { "" };
     facts.push(("client", format!("{client}, {}{tls} at listener {}", call.protocol, call.listener)));
     match (&call.service, &call.route) {
-        (Some(service), Some(route)) => facts.push(("route", format!("{service}/{route}"))),
+        (Some(service), Some(route)) => facts.push(("route", format!("{service}, {route}"))),
         (Some(service), None) => facts.push(("service", service.clone())),
         _ => {}
     }
@@ -58,10 +59,11 @@ fn facts(call: &Call) -> Vec<(&'static str, String)> {
 
 /// What happened, in order; lines without a time belong to the one above.
 fn steps(call: &Call) -> Vec<(Option<u64>, String)> {
-    let mut steps = vec![
-        (Some(0), "first byte of the request".to_owned()),
-        (Some(call.head_us), "request head read".to_owned()),
-    ];
+    let mut steps = vec![(Some(0), "first byte of the request".to_owned())];
+    // A head that was never whole has no time.
+    if call.head_us > 0 || !call.attempts.is_empty() {
+        steps.push((Some(call.head_us), "request head read".to_owned()));
+    }
     for (index, attempt) in call.attempts.iter().enumerate() {
         attempt_steps(index + 1, attempt, &mut steps);
     }
@@ -158,5 +160,90 @@ fn ending(ending: &Ending) -> String {
         Some(fault) => format!("{fault}, by {} during {}", ending.by, ending.during),
         None if ending.during == "done" => format!("answered by {}", ending.by),
         None => format!("by {} during {}", ending.by, ending.during),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(json: &str) -> String {
+        text(&serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn a_failed_call_with_two_attempts() {
+        let json = r#"{"time":"2025-11-24T16:00:00.123456Z","id":"0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10",
+            "listener":"0.0.0.0:8080","client":"192.0.2.1","protocol":"HTTP/1.1","tls":true,"method":"POST",
+            "host":"shop.test","path":"/orders/\u001b[2J","service":"shop","route":"/orders/*","consumer":"mobile",
+            "external_id":"edge-7","status":502,
+            "ending":{"by":"upstream","during":"await-head","fault":"early-close"},"detail":"closed without an answer",
+            "request_body_bytes":10,"response_body_bytes":180,"duration_us":12400,"head_us":20,"response_us":12300,
+            "attempts":[
+              {"upstream":"shop","target":"http://a:8000","address":"192.0.2.7:8000","started_us":30,"reused":false,
+               "resolve_us":40,"total_us":200,"bytes_sent":0,"bytes_received":0,
+               "ending":{"by":"upstream","during":"connect","fault":"connect-refused"},"errno":111},
+              {"upstream":"shop","target":"http://b:8000","address":"192.0.2.8:8000","started_us":240,"reused":true,
+               "reuse_requests":1,"reuse_idle_us":1500,"send_us":15,"head_us":900,"total_us":12000,"bytes_sent":301,
+               "bytes_received":0,"bytes_acked":301,"status":200,
+               "ending":{"by":"upstream","during":"await-head","fault":"early-close"},"peer_end":"fin",
+               "tls_alert":40,"limit":{"name":"await-head","max_us":60000000},"detail":"first bytes: \\x00"}]}"#;
+        assert_eq!(
+            shown(json),
+            "\
+POST shop.test/orders/\\u{1b}[2J: 502 early-close
+  id        0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10
+  began     2025-11-24T16:00:00.123456Z
+  came as   edge-7
+  client    192.0.2.1, HTTP/1.1 over TLS at listener 0.0.0.0:8080
+  route     shop, /orders/*
+  consumer  mobile
+  bodies    10 bytes received, 180 bytes sent
+  ended     early-close, by upstream during await-head
+  because   closed without an answer
+
+      0µs  first byte of the request
+     20µs  request head read
+     30µs  attempt 1: http://a:8000 of upstream shop at 192.0.2.7:8000
+           on a fresh connection
+           took: resolve 40µs
+    230µs  attempt 1 ended: connect-refused, by upstream during connect
+           0 bytes sent, 0 bytes received
+           Connection refused (os error 111)
+    240µs  attempt 2: http://b:8000 of upstream shop at 192.0.2.8:8000
+           on a connection that had served 1 request and been idle for 1.50ms
+           took: send 15µs, response head 900µs
+   12.2ms  attempt 2 ended with 200: early-close, by upstream during await-head
+           301 bytes sent (301 acknowledged), 0 bytes received
+           the target closed its side (FIN)
+           TLS alert 40
+           the limit await-head of 60.0s was reached
+           first bytes: \\x00
+   12.3ms  response head sent to the client: 502
+   12.4ms  over
+"
+        );
+    }
+
+    #[test]
+    fn a_request_that_never_was_one() {
+        let json = r#"{"time":"2025-11-24T16:00:00.123456Z","id":"0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10",
+            "listener":"unix:in.sock","protocol":"HTTP/1.1","tls":false,"method":"GET","host":"","path":"","status":400,
+            "ending":{"by":"client","during":"read-request","fault":"request-malformed"},
+            "request_body_bytes":0,"response_body_bytes":180,"duration_us":90,"head_us":0,"attempts":[]}"#;
+        assert_eq!(
+            shown(json),
+            "\
+GET -: 400 request-malformed
+  id        0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10
+  began     2025-11-24T16:00:00.123456Z
+  client    a Unix socket, HTTP/1.1 at listener unix:in.sock
+  bodies    0 bytes received, 180 bytes sent
+  ended     request-malformed, by client during read-request
+
+      0µs  first byte of the request
+     90µs  over
+"
+        );
     }
 }

@@ -376,6 +376,27 @@ mod tests {
     }
 
     #[test]
+    fn every_name_is_documented() {
+        fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::Object(entries) => entries.iter().for_each(|(name, value)| {
+                    found.push(name.clone());
+                    names(value, found);
+                }),
+                serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+                _ => {}
+            }
+        }
+        let documentation = include_str!("../../../../docs/calls.md");
+        let mut found = Vec::new();
+        names(&serde_json::from_str(&line(json, &failed())).unwrap(), &mut found);
+        assert!(found.len() > 40, "{found:?}");
+        for name in found {
+            assert!(documentation.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+
+    #[test]
     fn lines_for_people() {
         assert_eq!(
             line(human, &answered()),

@@ -1,0 +1,95 @@
+//! The man page: one page for all commands, made from the definition of the command line, with what the definition does
+//! not know.
+
+use std::io;
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use crate::args::Args;
+
+/// What stands behind the commands, in roff.
+const AFTER: &str = r#".SH SIGNALS
+.TP
+\fBSIGHUP\fR
+Read the configuration and the certificates again, and open the log file again. A configuration that does not hold is
+reported with all its problems, and the last good one goes on serving.
+.TP
+\fBSIGTERM\fR, \fBSIGINT\fR
+Stop accepting, finish what is in flight within the grace time, write what is recorded, and exit with 0. A second one
+ends the process at once, with 1.
+.SH "EXIT STATUS"
+.TP
+\fB0\fR
+All is well.
+.TP
+\fB1\fR
+Something failed, and standard error says what.
+.TP
+\fB2\fR
+The command line was not understood.
+.SH FILES
+.TP
+\fIclearway.yaml\fR
+The configuration that is read when nothing else is named. docs/configuration.md describes every key.
+.TP
+\fIclearway\-data/\fR
+The data directory: the database of identities, the records (one file per day), the control socket, and the lock of the
+process that owns it.
+"#;
+
+/// Writes the page.
+pub(crate) fn write(out: &mut Vec<u8>) -> io::Result<()> {
+    let mut command = Args::command();
+    command.build();
+    let page = Man::new(command.clone());
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    out.extend_from_slice(b".SH SYNOPSIS\n");
+    let shown =
+        || command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
+    for subcommand in shown() {
+        synopsis(out, subcommand)?;
+    }
+    page.render_description_section(out)?;
+    for subcommand in shown() {
+        section(out, subcommand)?;
+        for below in subcommand.get_subcommands().filter(|below| below.get_name() != "help") {
+            section(out, below)?;
+        }
+    }
+    out.extend_from_slice(AFTER.as_bytes());
+    Ok(())
+}
+
+fn synopsis(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+    without_heading(out, |text| Man::new(command.clone()).render_synopsis_section(text))?;
+    out.extend_from_slice(b".br\n");
+    Ok(())
+}
+
+/// One command: its name as the heading, then what is known of it.
+fn section(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
+    let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
+    out.extend_from_slice(format!(".SH \"{name}\"\n").as_bytes());
+    let page = Man::new(command.clone());
+    without_heading(out, |text| page.render_synopsis_section(text))?;
+    out.extend_from_slice(b".PP\n");
+    without_heading(out, |text| page.render_description_section(text))?;
+    without_heading(out, |text| page.render_options_section(text))
+}
+
+/// A section of another page without its own heading, and without the lines that would set up a page again.
+fn without_heading(
+    out: &mut Vec<u8>,
+    render: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut text = Vec::new();
+    render(&mut text)?;
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if !line.starts_with(b".SH") && !line.starts_with(b".ie") && !line.starts_with(b".el") {
+            out.extend_from_slice(line);
+        }
+    }
+    Ok(())
+}

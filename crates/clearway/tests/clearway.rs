@@ -1,0 +1,10 @@
+//! The command from outside: what a person types, and what they get back.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "an unexpected answer is a failed test")]
+
+#[path = "clearway/commands.rs"]
+mod commands;
+#[path = "clearway/process.rs"]
+mod process;
+#[path = "clearway/start.rs"]
+mod start;
