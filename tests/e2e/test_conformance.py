@@ -16,7 +16,9 @@ def websocket_cases(port: int, folder) -> dict[str, tuple]:
     words = [VENV / "bin" / "kosoku", "--parallelism", "4", "--outdir", folder]
     for case in EXCLUDED:
         words += ["--exclude", case]
-    subprocess.run([*words, f"127.0.0.1:{port}"], check=True, capture_output=True, timeout=100)
+    # It exits with 1 when the server itself fails a case; what counts here is that Clearway makes no difference.
+    done = subprocess.run([*words, f"127.0.0.1:{port}"], capture_output=True, timeout=100)
+    assert done.returncode in (0, 1), done.stderr
     (results,) = json.loads((folder / "index.json").read_text()).values()
     # How strictly a case passes depends on how its bytes were cut on the way.
     return {case: (result["behavior"] == "FAILED", result["behaviorClose"]) for case, result in results.items()}

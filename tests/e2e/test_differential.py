@@ -22,6 +22,7 @@ ADDED = {
     "x-forwarded-host",
     "x-forwarded-port",
     "x-forwarded-proto",
+    "x-real-ip",
     "x-request-id",
 }
 
@@ -49,7 +50,7 @@ CASES = {
     "plain path": path("/items/17"),
     "trailing slash": path("/items/"),
     "encoded slash": path("/a%2Fb"),
-    "encoded slash in lower case": path("/a%2fb"),
+    "encoded slash in lower case": path("/a%2fb", "/a%2Fb"),
     "encoded backslash": path("/a%5Cb"),
     "double slash": path("/a//b"),
     "leading double slash": path("//a/b"),

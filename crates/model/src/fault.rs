@@ -110,6 +110,8 @@ faults! {
     RequestBodyTooLarge "request-body-too-large" 413 Client Never;
     /// A transfer coding other than a single final `chunked`, or a method Clearway does not proxy (`CONNECT`).
     RequestNotImplemented "request-not-implemented" 501 Client Never;
+    /// A body of unknown length for a target whose protocol needs to know it (uwsgi), larger than can be held.
+    RequestLengthRequired "request-length-required" 411 Client Never;
     /// An HTTP version that is not served.
     RequestVersionUnsupported "request-version-unsupported" 505 Client Never;
     /// An `Expect` field other than `100-continue`.

@@ -27,12 +27,18 @@ impl Answer {
     pub(crate) fn write(
         &self,
         head: &mut ResponseHead,
-        accept: Option<&[u8]>,
+        request: &Fields,
         id: RequestId,
         service: Option<&Service>,
     ) -> Bytes {
         head.clear();
+        if request.get(Known::ContentType).is_some_and(|kind| kind.starts_with(b"application/grpc")) {
+            self.write_grpc(&mut head.fields);
+            head.status = 200;
+            return Bytes::new();
+        }
         head.status = self.status;
+        let accept = request.get(Known::Accept);
         let (content_type, body) = self.body(accept, id, service);
         let fields = &mut head.fields;
         fields.push_known(Known::ContentType, content_type.as_bytes());
@@ -40,6 +46,14 @@ impl Answer {
         fields.push_known(Known::CacheControl, b"no-store");
         self.write_extra_fields(fields);
         Bytes::from(body)
+    }
+
+    /// A gRPC client reads only a status of its own protocol: 200 and `grpc-status` in the head ("trailers-only" in the
+    /// protocol's description).
+    fn write_grpc(&self, fields: &mut Fields) {
+        fields.push_known(Known::ContentType, b"application/grpc");
+        fields.push_known(Known::GrpcStatus, grpc_status(self.status).as_bytes());
+        fields.push_known(Known::GrpcMessage, sentence(self.fault).as_bytes());
     }
 
     fn write_extra_fields(&self, fields: &mut Fields) {
@@ -90,6 +104,20 @@ impl Answer {
     }
 }
 
+/// The gRPC status of an HTTP status, as grpc's own mapping has it; a limit of ours is RESOURCE_EXHAUSTED.
+fn grpc_status(status: u16) -> &'static str {
+    match status {
+        401 => "16",
+        403 => "7",
+        404 => "12",
+        413 | 431 => "8",
+        429 | 502 | 503 => "14",
+        504 => "4",
+        400..=500 => "13",
+        _ => "2",
+    }
+}
+
 /// A browser names `text/html` before anything else; a program that accepts JSON or everything gets JSON.
 fn prefers_html(accept: Option<&[u8]>) -> bool {
     let Some(accept) = accept else { return false };
@@ -108,6 +136,7 @@ fn sentence(fault: Fault) -> &'static str {
         Fault::RequestTargetTooLong => "The request target is too long.",
         Fault::RequestBodyTooLarge => "The request body is larger than this service accepts.",
         Fault::RequestNotImplemented => "This method or transfer coding is not supported.",
+        Fault::RequestLengthRequired => "A request body of this size needs a Content-Length here.",
         Fault::RequestVersionUnsupported => "This HTTP version is not supported.",
         Fault::ExpectationUnknown => "The Expect header field asks for something that is not supported.",
         Fault::Misdirected => "This connection was made for another host name.",
@@ -160,7 +189,11 @@ mod tests {
     fn check(fault: Fault, accept: Option<&str>) -> String {
         let mut head = ResponseHead::default();
         let id = RequestId::first_at(0);
-        let body = Answer::new(fault).write(&mut head, accept.map(str::as_bytes), id, None);
+        let mut request = Fields::new();
+        if let Some(accept) = accept {
+            request.push_known(Known::Accept, accept.as_bytes());
+        }
+        let body = Answer::new(fault).write(&mut head, &request, id, None);
         let fields: Vec<_> = head
             .fields
             .iter()

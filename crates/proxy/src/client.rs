@@ -35,6 +35,8 @@ pub(crate) struct ResponseForm {
     pub framing: Framing,
     /// No body may follow: HEAD, 204, 304.
     pub bodiless: bool,
+    /// No other request may follow on this connection.
+    pub last: bool,
 }
 
 /// A raw stream for an upgraded connection.

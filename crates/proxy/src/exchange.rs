@@ -16,7 +16,7 @@ use upstream::body::Offer;
 use wire::{Framing, Known, RequestFacts, RequestHead, ResponseHead};
 
 use crate::answer::Answer;
-use crate::attempt::{self, Answered};
+use crate::attempt::{Answered, Trial};
 use crate::client::{ClientFailure, Downstream, ResponseForm};
 use crate::download::{self, DownloadEnd};
 use crate::forward::{self, Peer};
@@ -49,6 +49,8 @@ impl Context<'_> {
 pub(crate) struct Scratch {
     pub request: RequestHead,
     pub response: ResponseHead,
+    /// The request body, where it had to be collected before it could be sent.
+    pub collected: Option<bytes::Bytes>,
 }
 
 /// What is left to do with the client's connection.
@@ -107,8 +109,7 @@ pub(crate) async fn run<D: Downstream>(
     match answer {
         Some(answer) => {
             let service = found.as_ref().map(|found: &Found| &*found.destination.service);
-            let accept = scratch.request.fields.get(Known::Accept);
-            let body = answer.write(&mut scratch.response, accept, record.id, service);
+            let body = answer.write(&mut scratch.response, &scratch.request.fields, record.id, service);
             let is_head = scratch.request.method == model::Method::Head;
             send_answer(ctx, client, &mut scratch.response, body, is_head, record).await
         }
@@ -161,12 +162,12 @@ async fn proxy<D: Downstream>(
     if !rewrite.prefix.is_empty() {
         scratch.request.fields.set(Known::XForwardedPrefix, rewrite.prefix.as_bytes());
     }
-    let answered =
-        attempt::until_answered(ctx, client, scratch, facts, &destination, &rewrite, record).await?;
+    let trial = Trial { ctx, client, scratch, facts, destination: &destination, rewrite: &rewrite, record };
+    let answered = trial.until_answered().await?;
     if scratch.response.status == 101 {
         return upgrade(ctx, client, scratch, answered, record).await;
     }
-    respond(client, scratch, &answered);
+    respond(ctx, client, scratch, &answered);
     record.status = scratch.response.status;
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.now()));
     let finish_anyway = destination.route.client_gone == ClientGone::Finish;
@@ -235,12 +236,13 @@ fn prepare_fields(ctx: Context<'_>, head: &mut RequestHead, facts: &RequestFacts
 }
 
 /// Begins the response of the target.
-fn respond<D: Downstream>(client: &mut D, scratch: &mut Scratch, answered: &Answered) {
+fn respond<D: Downstream>(ctx: Context<'_>, client: &mut D, scratch: &mut Scratch, answered: &Answered) {
     let head = &mut scratch.response;
     wire::strip_hop_by_hop(&mut head.fields);
     head.fields.remove(Known::XAccelBuffering);
     let bodiless = scratch.request.method == model::Method::Head || matches!(head.status, 204 | 304);
-    client.respond(head, ResponseForm { framing: answered.framing, bodiless });
+    client
+        .respond(head, ResponseForm { framing: answered.framing, bodiless, last: ctx.worker.is_draining() });
 }
 
 /// After a 101 the connection belongs to another protocol: bytes go both ways until both ends are done.
@@ -254,7 +256,8 @@ async fn upgrade<D: Downstream>(
     let idle = answered.destination.route.timeouts.body_idle;
     let (lease, log) = answered.into_parts();
     wire::strip_hop_by_hop_but_upgrade(&mut scratch.response.fields);
-    client.respond(&mut scratch.response, ResponseForm { framing: Framing::None, bodiless: true });
+    client
+        .respond(&mut scratch.response, ResponseForm { framing: Framing::None, bodiless: true, last: true });
     record.status = 101;
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let counted = lease.connection.counts();
@@ -326,7 +329,7 @@ pub(crate) async fn send_answer<D: Downstream>(
 ) -> Finish {
     let framing = Framing::Length(body.len() as u64);
     set_request_id(&mut head.fields, record);
-    client.respond(head, ResponseForm { framing, bodiless: is_head });
+    client.respond(head, ResponseForm { framing, bodiless: is_head, last: ctx.worker.is_draining() });
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let mut body = Whole::new(if is_head { bytes::Bytes::new() } else { body });
     let deadline = Instant::now() + ctx.listening.settings().timeouts.client_send;

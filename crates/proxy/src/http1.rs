@@ -81,58 +81,124 @@ pub(crate) async fn serve(
     input: BytesMut,
     peer: Peer,
 ) {
-    let mut connection = Http1::new(io, input);
-    let mut timer = Deadline::default();
-    let mut served = 0u64;
-    let idle = worker.register_idle();
+    let mut session = Session {
+        idle: worker.register_idle(),
+        connection: Http1::new(io, input),
+        timer: Deadline::default(),
+        served: 0,
+        worker,
+        listening,
+        peer,
+    };
     loop {
-        let timeouts = &listening.settings().timeouts;
-        let wait = if served == 0 { timeouts.client_head } else { timeouts.keep_alive };
-        let deadline = worker.clock.tick() + wait;
-        if connection.wait_readable(&worker, &idle, &mut timer, deadline).await != Readable::Yes {
+        let timeouts = &session.listening.settings().timeouts;
+        let wait = if session.served == 0 { timeouts.client_head } else { timeouts.keep_alive };
+        let deadline = session.worker.clock.tick() + wait;
+        if session.wait_readable(deadline).await != Readable::Yes {
             return;
         }
         // The state of an exchange is large, and making it anew for each request costs time: it lives for as long as
         // requests follow closely, and an idle connection is small.
-        let active =
-            Box::pin(active(&worker, &listening, &mut connection, &peer, &idle, &mut timer, &mut served));
-        match active.await {
+        match Box::pin(session.active()).await {
             After::Next => {}
-            After::Close => return connection.linger(&mut timer).await,
+            After::Close => return session.connection.linger(&mut session.timer).await,
             After::Drop => return,
             After::Http2 => {
-                let Http1 { io, input, .. } = connection;
-                drop(idle);
+                let Session { worker, listening, connection: Http1 { io, input, .. }, peer, .. } = session;
                 return Box::pin(crate::http2::serve(worker, listening, io, input, peer)).await;
             }
         }
     }
 }
 
-/// Serves requests for as long as each follows the one before within [`ACTIVE`].
-async fn active(
-    worker: &Rc<Worker>,
-    listening: &Rc<Listening>,
-    connection: &mut Http1,
-    peer: &Peer,
-    idle: &Idle,
-    timer: &mut Deadline,
-    served: &mut u64,
-) -> After {
-    let settings = listening.settings();
-    loop {
-        *served += 1;
-        let is_last = *served >= settings.limits.requests_per_connection;
-        let after = one(worker, listening, connection, peer, timer, is_last).await;
-        let After::Next = after else { return after };
-        connection.rest();
-        let deadline = worker.clock.now() + ACTIVE.min(settings.timeouts.keep_alive);
-        match connection.wait_readable(worker, idle, timer, deadline).await {
-            Readable::Yes => {}
-            Readable::NotYet => return After::Next,
-            Readable::Never => return After::Drop,
+/// A connection and what it is served with.
+struct Session {
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    connection: Http1,
+    peer: Peer,
+    idle: Idle,
+    timer: Deadline,
+    /// Requests so far.
+    served: u64,
+}
+
+impl Session {
+    async fn wait_readable(&mut self, deadline: Instant) -> Readable {
+        self.connection.wait_readable(&self.worker, &self.idle, &mut self.timer, deadline).await
+    }
+
+    /// Serves requests for as long as each follows the one before within [`ACTIVE`].
+    async fn active(&mut self) -> After {
+        loop {
+            self.served += 1;
+            let after = self.one().await;
+            let After::Next = after else { return after };
+            self.connection.rest();
+            let keep_alive = self.listening.settings().timeouts.keep_alive;
+            match self.wait_readable(self.worker.clock.now() + ACTIVE.min(keep_alive)).await {
+                Readable::Yes => {}
+                Readable::NotYet => return After::Next,
+                Readable::Never => return After::Drop,
+            }
         }
     }
+
+    /// Reads one request and runs its exchange.
+    async fn one(&mut self) -> After {
+        let mut scratch = self.worker.lend_scratch();
+        let after = self.one_with(&mut scratch).await;
+        self.worker.return_scratch(scratch);
+        after
+    }
+
+    async fn one_with(&mut self, scratch: &mut Scratch) -> After {
+        let Session { worker, listening, connection, peer, timer, served, .. } = self;
+        let started = worker.clock.now();
+        let settings = listening.settings();
+        let limits = listening.head_limits();
+        let deadline = started + settings.timeouts.client_head;
+        let may_be_http2 = settings.http2 && !peer.tls && *served == 1;
+        let next = connection.read_head(&limits, scratch, timer, deadline, may_be_http2).await;
+        let serving = worker.serving();
+        let ctx = Context { worker, serving: &serving, listening, peer, started };
+        let (fault, detail) = match next {
+            Next::End => return After::Drop,
+            Next::Http2 => return After::Http2,
+            Next::Request(facts) => {
+                let is_last = *served >= settings.limits.requests_per_connection;
+                connection.begin(&facts, scratch.request.version, !is_last);
+                return exchange(ctx, connection, scratch, &facts).await;
+            }
+            Next::Malformed(error) => (error.fault(), Some(error.rule().into())),
+            Next::HeadTimeout => (Fault::ClientHeadTimeout, None),
+        };
+        let mut record = worker.begin_record(ctx);
+        answer_alone(ctx, connection, scratch, fault, detail, &mut record).await;
+        worker.finish_record(record, started);
+        After::Close
+    }
+}
+
+async fn exchange(
+    ctx: Context<'_>,
+    connection: &mut Http1,
+    scratch: &mut Scratch,
+    facts: &RequestFacts,
+) -> After {
+    let worker = ctx.worker;
+    let _in_flight = worker.in_flight();
+    let mut record = worker.begin_record(ctx);
+    worker.fill_record(ctx, &scratch.request, &mut record);
+    let finish = match exchange::run_caught(ctx, connection, scratch, facts, &mut record).await {
+        Ok(finish) => finish,
+        Err(exchange::Panicked) => {
+            answer_alone(ctx, connection, scratch, Fault::Internal, None, &mut record).await
+        }
+    };
+    record.request_body_bytes = record.request_body_bytes.max(connection.counts().0);
+    worker.finish_record(record, ctx.started);
+    settle(ctx.listening, connection, finish).await
 }
 
 enum After {
@@ -140,60 +206,6 @@ enum After {
     Close,
     Drop,
     Http2,
-}
-
-/// Reads one request and runs its exchange.
-async fn one(
-    worker: &Rc<Worker>,
-    listening: &Rc<Listening>,
-    connection: &mut Http1,
-    peer: &Peer,
-    timer: &mut Deadline,
-    is_last: bool,
-) -> After {
-    let started = worker.clock.now();
-    let mut scratch = worker.lend_scratch();
-    let limits = listening.head_limits();
-    let deadline = started + listening.settings().timeouts.client_head;
-    let may_be_http2 = listening.settings().http2 && !peer.tls;
-    let next = connection.read_head(&limits, &mut scratch, timer, deadline, may_be_http2).await;
-    let serving = worker.serving();
-    let ctx = Context { worker, serving: &serving, listening, peer, started };
-    let after = match next {
-        Next::End => After::Drop,
-        Next::Http2 => After::Http2,
-        Next::Request(facts) => {
-            let _in_flight = worker.in_flight();
-            let mut record = worker.begin_record(ctx);
-            worker.fill_record(ctx, &scratch.request, &mut record);
-            connection.begin(&facts, scratch.request.version, !is_last && !worker.is_draining());
-            let run = exchange::run_caught(ctx, connection, &mut scratch, &facts, &mut record);
-            let finish = match run.await {
-                Ok(finish) => finish,
-                Err(_) => {
-                    answer_alone(ctx, connection, &mut scratch, Fault::Internal, None, &mut record).await
-                }
-            };
-            record.request_body_bytes = record.request_body_bytes.max(connection.counts().0);
-            worker.finish_record(record, started);
-            settle(listening, connection, finish).await
-        }
-        Next::Malformed(error) => {
-            let mut record = worker.begin_record(ctx);
-            let detail = Some(error.rule().into());
-            answer_alone(ctx, connection, &mut scratch, error.fault(), detail, &mut record).await;
-            worker.finish_record(record, started);
-            After::Close
-        }
-        Next::HeadTimeout => {
-            let mut record = worker.begin_record(ctx);
-            answer_alone(ctx, connection, &mut scratch, Fault::ClientHeadTimeout, None, &mut record).await;
-            worker.finish_record(record, started);
-            After::Close
-        }
-    };
-    worker.return_scratch(scratch);
-    after
 }
 
 /// Answers without an exchange: the request could not be read, or our own code failed.
@@ -212,7 +224,7 @@ async fn answer_alone(
     let Some(answer) = exchange::close_record(stop, connection.responded, record) else {
         return Finish::Abort;
     };
-    let body = answer.write(&mut scratch.response, None, record.id, None);
+    let body = answer.write(&mut scratch.response, &scratch.request.fields, record.id, None);
     exchange::send_answer(ctx, connection, &mut scratch.response, body, false, record).await
 }
 
@@ -480,7 +492,7 @@ impl Downstream for Http1 {
         let framing = self.frame(head, form);
         self.outgoing = Outgoing::new(framing);
         self.responded = true;
-        self.keep &= framing != Framing::Close;
+        self.keep &= framing != Framing::Close && !form.last;
         if head.status == 101 {
             self.keep = false;
         } else if !self.keep {

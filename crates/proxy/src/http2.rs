@@ -160,7 +160,7 @@ async fn answer_alone(
     let Some(answer) = exchange::close_record(stop, client.has_responded(), record) else {
         return Finish::Abort;
     };
-    let body = answer.write(head, None, record.id, None);
+    let body = answer.write(head, &Fields::new(), record.id, None);
     exchange::send_answer(ctx, client, head, body, false, record).await
 }
 

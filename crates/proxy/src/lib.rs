@@ -5,7 +5,10 @@
 
 mod answer;
 mod attempt;
+mod attempt_log;
+mod await_head;
 mod client;
+mod collect;
 mod deadline;
 mod download;
 mod exchange;

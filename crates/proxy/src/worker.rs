@@ -59,6 +59,7 @@ pub(crate) struct Worker {
     pub ids: RefCell<RequestIds>,
     pub vouchers: Vouchers,
     shared: Arc<Shared>,
+    #[expect(clippy::vec_box, reason = "they are lent, and moving a box is cheaper than moving heads")]
     scratches: RefCell<Vec<Box<Scratch>>>,
     timers: RefCell<Vec<Deadline>>,
     idle: RefCell<HashMap<u64, Rc<IdleSlot>, ahash::RandomState>>,
@@ -193,6 +194,7 @@ impl Worker {
     pub(crate) fn return_scratch(&self, mut scratch: Box<Scratch>) {
         scratch.request.clear();
         scratch.response.clear();
+        scratch.collected = None;
         let mut kept = self.scratches.borrow_mut();
         if kept.len() < KEPT_MAX && scratch.request.fields.size_bytes() == 0 {
             kept.push(scratch);

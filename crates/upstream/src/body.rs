@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use wire::body::{BodyDecoder, BodyError};
 use wire::{Fields, Framing};
 
-use crate::buffers::READ_BYTES;
+use crate::buffers::{self, READ_BYTES};
 use crate::io::{Output, Transport};
 
 /// The most that is read at once for a body that keeps filling its buffer.
@@ -130,7 +130,12 @@ impl Incoming {
                 continue;
             }
             reserve_for_body(input);
-            match ready!(io.poll_read_buf(cx, input)) {
+            let Poll::Ready(read) = io.poll_read_buf(cx, input) else {
+                // Who waits holds no buffer.
+                buffers::give_back(std::mem::take(input));
+                return Poll::Pending;
+            };
+            match read {
                 Ok(0) => match self.decoder.on_eof() {
                     Ok(()) => {}
                     Err(_) => return Poll::Ready(Err(BodyFailure::Truncated)),
@@ -167,7 +172,7 @@ impl Incoming {
 fn reserve_for_body(input: &mut BytesMut) {
     let capacity = input.capacity();
     if capacity == 0 {
-        *input = crate::buffers::lend();
+        *input = buffers::lend();
     } else if !input.try_reclaim(READ_BYTES) || capacity < LARGE_READ_BYTES {
         input.reserve(if capacity >= READ_BYTES { LARGE_READ_BYTES } else { READ_BYTES });
     }
@@ -184,6 +189,7 @@ pub struct Outgoing {
     /// What `Framing::Length` still owes.
     remaining: u64,
     finished: bool,
+    with_trailers: bool,
     /// Body bytes taken so far, without coding.
     pub total: u64,
 }
@@ -201,7 +207,13 @@ pub enum SinkFailure {
 impl Outgoing {
     pub fn new(framing: Framing) -> Outgoing {
         let remaining = if let Framing::Length(length) = framing { length } else { 0 };
-        Outgoing { framing, remaining, finished: false, total: 0 }
+        Outgoing { framing, remaining, finished: false, with_trailers: true, total: 0 }
+    }
+
+    /// Drops trailers instead of sending them.
+    pub fn without_trailers(mut self) -> Outgoing {
+        self.with_trailers = false;
+        self
     }
 
     /// Takes some of the source's piece. Ready means that at least one byte was taken.
@@ -262,7 +274,9 @@ impl Outgoing {
             return Ok(());
         }
         match self.framing {
-            Framing::Chunked => wire::encode::last_chunk(output.bytes(), trailers),
+            Framing::Chunked => {
+                wire::encode::last_chunk(output.bytes(), trailers.filter(|_| self.with_trailers));
+            }
             Framing::Length(_) if self.remaining > 0 => return Err(SinkFailure::TooShort),
             Framing::Length(_) | Framing::Close | Framing::None => {}
         }

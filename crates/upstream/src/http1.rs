@@ -61,7 +61,9 @@ impl Http1 {
         self.output.reset();
         self.received = 0;
         self.sent = false;
-        self.outgoing = Outgoing::new(request.framing);
+        // Python servers take request trailers for header fields, of this request or (aiohttp) of the next one, or refuse
+        // them (Tornado): a client could say with them what we have just vouched for.
+        self.outgoing = Outgoing::new(request.framing).without_trailers();
         self.incoming = Incoming::new(Framing::None);
         if self.uwsgi {
             self.keep = false;
@@ -148,7 +150,14 @@ impl Http1 {
         if self.input.len() == self.input.capacity() {
             self.input.reserve(buffers::READ_BYTES);
         }
-        let read = ready!(self.io.poll_read_buf(cx, &mut self.input))?;
+        let Poll::Ready(read) = self.io.poll_read_buf(cx, &mut self.input) else {
+            if self.input.is_empty() {
+                // Who waits holds no buffer.
+                buffers::give_back(std::mem::take(&mut self.input));
+            }
+            return Poll::Pending;
+        };
+        let read = read?;
         self.received += read as u64;
         Poll::Ready(Ok(read))
     }

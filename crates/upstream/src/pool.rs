@@ -101,7 +101,16 @@ impl Pool {
             let uwsgi = target.settings.scheme == Scheme::Uwsgi;
             (Connection::Http1(Box::new(Http1::new(dialed.transport, uwsgi))), Some(open))
         };
-        Ok(Lease::new(connection, upstream, target, dialed.address, None, dialed.times, open))
+        Ok(Lease {
+            connection,
+            upstream: upstream.clone(),
+            target: target.clone(),
+            address: dialed.address,
+            reuse: None,
+            times: dialed.times,
+            open,
+            _in_flight: InFlight::new(target),
+        })
     }
 
     /// A pooled connection to the target, if there is a good one.
@@ -114,17 +123,7 @@ impl Pool {
             }
             let idle_for = now.saturating_duration_since(connection.idle_since);
             let reuse = Some(Reuse { requests: connection.served, idle: idle_for });
-            let address = open.address;
-            let connection = Connection::Http1(connection);
-            return Some(Lease::new(
-                connection,
-                upstream,
-                target,
-                address,
-                reuse,
-                DialTimes::default(),
-                Some(open),
-            ));
+            return Some(reused(Connection::Http1(connection), upstream, target, reuse, Some(open)));
         }
         let settings = idle.settings;
         idle.http2.retain(|(connection, ..)| {
@@ -133,7 +132,7 @@ impl Pool {
         idle.http2.iter().find_map(|(shared, _, address)| {
             let reuse = Some(Reuse { requests: shared.served(), idle: shared.idle(now) });
             let stream = Connection::Http2(Box::new(shared.open()?));
-            Some(Lease::new(stream, upstream, target, *address, reuse, DialTimes::default(), None))
+            Some(Lease { address: *address, ..reused(stream, upstream, target, reuse, None) })
         })
     }
 
@@ -197,26 +196,23 @@ impl Drop for Open {
     }
 }
 
-impl Lease {
-    fn new(
-        connection: Connection,
-        upstream: &Arc<Upstream>,
-        target: &Arc<Target>,
-        address: Option<SocketAddr>,
-        reuse: Option<Reuse>,
-        times: DialTimes,
-        open: Option<Open>,
-    ) -> Lease {
-        Lease {
-            connection,
-            upstream: upstream.clone(),
-            target: target.clone(),
-            address,
-            reuse,
-            times,
-            open,
-            _in_flight: InFlight::new(target),
-        }
+/// A lease of a connection that was there already.
+fn reused(
+    connection: Connection,
+    upstream: &Arc<Upstream>,
+    target: &Arc<Target>,
+    reuse: Option<Reuse>,
+    open: Option<Open>,
+) -> Lease {
+    Lease {
+        connection,
+        upstream: upstream.clone(),
+        target: target.clone(),
+        address: open.as_ref().and_then(|open| open.address),
+        reuse,
+        times: DialTimes::default(),
+        open,
+        _in_flight: InFlight::new(target),
     }
 }
 

@@ -50,11 +50,14 @@ pub struct TargetState {
     pub connections: AtomicUsize,
 }
 
+/// The state of each target that somebody uses, by the names of upstream and target.
+type States = HashMap<(Arc<str>, Arc<str>), Weak<TargetState>>;
+
 /// Everything of upstreams that belongs to the process. One per process.
 #[derive(Debug)]
 pub struct Registry {
     pub resolver: Arc<Resolver>,
-    states: Mutex<HashMap<(Arc<str>, Arc<str>), Weak<TargetState>>>,
+    states: Mutex<States>,
     next_id: AtomicU64,
 }
 

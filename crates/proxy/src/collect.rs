@@ -1,0 +1,54 @@
+//! Request bodies that must be whole before they can be sent: the uwsgi protocol tells the length first.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Instant;
+
+use bytes::Bytes;
+use model::{Fault, Limit, LimitName, Phase};
+use upstream::body::Offer;
+
+use crate::client::Downstream;
+use crate::exchange::{Context, Stop};
+
+/// Held in memory per request. A client with more to send can say how much.
+const COLLECTED_MAX: usize = 1 << 20;
+
+/// Reads the whole body.
+pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Result<Bytes, Stop> {
+    let max = ctx.listening.settings().timeouts.client_body_idle;
+    let mut timer = ctx.worker.lend_timer();
+    let mut collected = Vec::new();
+    let mut progress = Instant::now();
+    let read = poll_fn(|cx| {
+        loop {
+            match client.poll_piece(cx) {
+                Poll::Ready(Ok(Offer::Piece)) => {
+                    let piece = client.piece();
+                    if collected.len() + piece.len() > COLLECTED_MAX {
+                        return Poll::Ready(Err(Stop::refused(
+                            Phase::ReadRequest,
+                            Fault::RequestLengthRequired,
+                        )));
+                    }
+                    collected.extend_from_slice(piece);
+                    let n = piece.len();
+                    client.consume(n);
+                    progress = ctx.worker.clock.tick();
+                }
+                Poll::Ready(Ok(Offer::End)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(failure)) => {
+                    return Poll::Ready(Err(Stop::Client { failure, phase: Phase::ReadRequest }));
+                }
+                Poll::Pending => break,
+            }
+        }
+        timer.poll(progress + max, cx).map(|()| {
+            let limit = Limit::Time { name: LimitName::ClientBodyIdle, max };
+            Err(Stop::Timeout { fault: Fault::ClientBodyTimeout, phase: Phase::ReadRequest, limit })
+        })
+    })
+    .await;
+    ctx.worker.return_timer(timer);
+    read.map(|()| Bytes::from(collected))
+}
