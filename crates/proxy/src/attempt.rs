@@ -9,7 +9,7 @@ use model::{Exchange, Fault, Phase, Retry};
 use upstream::{Addresses, DialTimes, Failure, Lease, Request, Target};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
-use crate::attempt_log::AttemptLog;
+use crate::attempt_log;
 use crate::await_head::{Waiting, await_head};
 use crate::client::{ClientFailure, Downstream};
 use crate::collect;
@@ -28,13 +28,6 @@ pub(crate) struct Answered {
     pub framing: Framing,
     /// The request is out, its end included.
     pub uploaded: bool,
-    pub log: AttemptLog,
-}
-
-impl Answered {
-    pub(crate) fn into_parts(self) -> (Lease, AttemptLog) {
-        (self.lease, self.log)
-    }
 }
 
 /// What an attempt works on.
@@ -70,20 +63,20 @@ impl<D: Downstream> Trial<'_, D> {
         let mut last_failure = None;
         for _ in 0..ATTEMPTS_MAX {
             let Some((index, target)) = self.destination.upstream.pick(tried) else { break };
-            let mut log = AttemptLog::begin(ctx, ctx.worker.clock.now(), self.destination, target);
-            let (failure, lease) = match self.attempt(target, fresh, &mut log).await {
+            attempt_log::begin(ctx, self.record, self.destination, target);
+            let (failure, lease) = match self.attempt(target, fresh).await {
                 Outcome::Answered { lease, framing, uploaded } => {
                     let destination = self.destination.clone();
-                    return Ok(Answered { lease, destination, framing, uploaded, log });
+                    return Ok(Answered { lease, destination, framing, uploaded });
                 }
                 Outcome::Stopped { stop, lease } => {
-                    self.record.attempts.push(log.abandon(ctx, lease.as_ref(), &stop));
+                    attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
                     return Err(stop);
                 }
                 Outcome::Failed { failure, lease } => (failure, lease),
             };
-            let was_reused = lease.as_ref().is_some_and(|lease| lease.reuse.is_some());
-            self.record.attempts.push(log.fail(ctx, lease.as_ref(), &failure));
+            attempt_log::fail(ctx, self.record, target, lease.as_ref(), &failure);
+            let was_reused = attempt_log::current(self.record).reuse.is_some();
             let may_retry = self.may_retry(&failure, was_reused);
             last_failure = Some(failure);
             if !may_retry {
@@ -115,9 +108,9 @@ impl<D: Downstream> Trial<'_, D> {
         }
     }
 
-    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool, log: &mut AttemptLog) -> Outcome {
+    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Outcome {
         let ctx = self.ctx;
-        let mut lease = match self.acquire(target, fresh, log).await {
+        let mut lease = match self.acquire(target, fresh).await {
             Ok(lease) => lease,
             Err(Acquire::Failed(failure)) => return Outcome::Failed { failure, lease: None },
             Err(Acquire::Stopped(stop)) => return Outcome::Stopped { stop, lease: None },
@@ -133,7 +126,7 @@ impl<D: Downstream> Trial<'_, D> {
             return Outcome::Failed { failure, lease: Some(lease) };
         }
         let mut timer = ctx.worker.lend_timer();
-        let outcome = await_head(self, &mut lease, &mut timer, log).await;
+        let outcome = await_head(self, &mut lease, &mut timer).await;
         ctx.worker.return_timer(timer);
         match outcome {
             Ok((response, uploaded)) => Outcome::Answered { lease, framing: response.framing, uploaded },
@@ -162,18 +155,14 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// A pooled connection, or a new one; a client who leaves while it is made ends it.
-    async fn acquire(
-        &mut self,
-        target: &Arc<Target>,
-        fresh: bool,
-        log: &mut AttemptLog,
-    ) -> Result<Lease, Acquire> {
+    async fn acquire(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Lease, Acquire> {
         let clock = &self.ctx.worker.clock;
         let pool = &self.ctx.worker.pool;
         let upstream = &self.destination.upstream;
-        if !fresh && let Some(lease) = pool.take(upstream, target, clock.now()) {
-            log.attempt.address = lease.address;
-            log.attempt.reuse = lease.reuse;
+        if !fresh && let Some((lease, reuse)) = pool.take(upstream, target, clock.now()) {
+            let attempt = attempt_log::current(self.record);
+            attempt.address = lease.address();
+            attempt.reuse = Some(reuse);
             return Ok(lease);
         }
         let peer = self.ctx.peer;
@@ -195,9 +184,9 @@ impl<D: Downstream> Trial<'_, D> {
             .await
         };
         clock.tick();
-        log.dialed(times);
+        attempt_log::dialed(self.record, times);
         if let Ok(lease) = &dialed {
-            log.attempt.address = lease.address;
+            attempt_log::current(self.record).address = lease.address();
         }
         dialed
     }

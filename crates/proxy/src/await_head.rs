@@ -12,7 +12,7 @@ use upstream::{Failure, Lease, UploadFailure};
 use wire::{Known, ResponseFacts};
 
 use crate::attempt::Trial;
-use crate::attempt_log::AttemptLog;
+use crate::attempt_log;
 use crate::client::{ClientFailure, Downstream};
 use crate::deadline::Deadline;
 use crate::exchange::{self, Context, Stop};
@@ -29,7 +29,6 @@ pub(crate) async fn await_head<D: Downstream>(
     trial: &mut Trial<'_, D>,
     lease: &mut Lease,
     timer: &mut Deadline,
-    log: &mut AttemptLog,
 ) -> Result<(ResponseFacts, bool), Waiting> {
     let ctx = trial.ctx;
     let limits = upstream::head_limits(&trial.destination.upstream);
@@ -62,10 +61,11 @@ pub(crate) async fn await_head<D: Downstream>(
         timer.poll(at, cx).map(|()| Err(expiry.into()))
     })
     .await;
-    log.attempt.send = upload.sent_at.map(|at| at.duration_since(begun));
+    let attempt = attempt_log::current(trial.record);
+    attempt.send = upload.sent_at.map(|at| at.duration_since(begun));
     let facts = result?;
-    log.attempt.await_head = Some(clock.tick().duration_since(begun));
-    log.attempt.status = Some(head.status);
+    attempt.await_head = Some(clock.tick().duration_since(begun));
+    attempt.status = Some(head.status);
     let asked_for_upgrade = trial.scratch.request.fields.get(Known::Upgrade).is_some();
     if head.status == 101 && !asked_for_upgrade {
         let failure = Failure::new(Phase::AwaitHead, Fault::ResponseMalformed)

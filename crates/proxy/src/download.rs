@@ -9,6 +9,7 @@ use upstream::body::{Offer, Source};
 use upstream::{Failure, UploadFailure};
 
 use crate::attempt::Answered;
+use crate::attempt_log;
 use crate::client::{ClientFailure, DownloadFailure, Downstream};
 use crate::exchange::{Context, Stop};
 
@@ -59,26 +60,17 @@ pub(crate) async fn run<D: Downstream>(
     }
     ctx.worker.return_timer(timer);
     record.response_body_bytes = client.counts().1;
-    let (lease, log) = answered.into_parts();
-    let now = ctx.worker.clock.tick();
+    let Answered { lease, .. } = answered;
     match end {
         Ok(()) => {
-            record.attempts.push(log.finish(now, lease.connection.counts(), Ending::ANSWERED));
+            let now = ctx.worker.clock.tick();
+            let counts = lease.connection.counts();
+            attempt_log::finish(ctx, record, &lease.target, now, counts, Ending::ANSWERED);
             ctx.worker.pool.release(lease, now);
             DownloadEnd::Complete
         }
         Err(stop) => {
-            let attempt = match &stop {
-                Stop::Upstream(failure) => log.fail(ctx, Some(&lease), failure),
-                Stop::Timeout { fault, phase, .. } => {
-                    log.finish(now, lease.connection.counts(), Ending::failed(*phase, *fault))
-                }
-                Stop::Client { .. } | Stop::Refused { .. } => {
-                    let ending = Ending::failed(Phase::Body, Fault::ClientGone);
-                    log.finish(now, lease.connection.counts(), ending)
-                }
-            };
-            record.attempts.push(attempt);
+            attempt_log::abandon(ctx, record, &lease.target, Some(&lease), &stop);
             DownloadEnd::Stopped(stop)
         }
     }

@@ -17,6 +17,7 @@ use wire::{Framing, Known, RequestFacts, RequestHead, ResponseHead};
 
 use crate::answer::Answer;
 use crate::attempt::{Answered, Trial};
+use crate::attempt_log;
 use crate::client::{ClientFailure, Downstream, ResponseForm};
 use crate::download::{self, DownloadEnd};
 use crate::forward::{self, Peer};
@@ -254,7 +255,8 @@ async fn upgrade<D: Downstream>(
     record: &mut Exchange,
 ) -> Result<Finish, Stop> {
     let idle = answered.destination.route.timeouts.body_idle;
-    let (lease, log) = answered.into_parts();
+    let Answered { lease, .. } = answered;
+    let target = lease.target.clone();
     wire::strip_hop_by_hop_but_upgrade(&mut scratch.response.fields);
     client
         .respond(&mut scratch.response, ResponseForm { framing: Framing::None, bodiless: true, last: true });
@@ -269,7 +271,7 @@ async fn upgrade<D: Downstream>(
     record.response_body_bytes = outcome.to_client;
     record.ending = outcome.ending;
     let bytes = (counted.0 + outcome.to_target, counted.1 + outcome.to_client);
-    record.attempts.push(log.finish(ctx.worker.clock.tick(), bytes, outcome.ending));
+    attempt_log::finish(ctx, record, &target, ctx.worker.clock.tick(), bytes, outcome.ending);
     Ok(Finish::Tunneled)
 }
 

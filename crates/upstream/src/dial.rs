@@ -26,12 +26,11 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Addresses tried per dial: enough for every sensible name, and a bound for others.
 const ADDRESSES_MAX: usize = 16;
 
-/// A connection that is ready for its first request, and how long its parts took.
+/// A connection that is ready for its first request.
 #[derive(Debug)]
 pub(crate) struct Dialed {
     pub transport: Transport,
     pub address: Option<SocketAddr>,
-    pub times: DialTimes,
 }
 
 /// How long the steps of a dial took; `None` if one did not happen or did not end.
@@ -85,7 +84,7 @@ pub(crate) async fn dial(
         }
         _ => Transport::Plain(socket),
     };
-    Ok(Dialed { transport, address, times: *times })
+    Ok(Dialed { transport, address })
 }
 
 async fn resolve(

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -34,11 +35,11 @@ pub struct Pool {
 struct Idle {
     target: Arc<Target>,
     settings: model::gateway::Pool,
-    http1: Vec<(Box<Http1>, Open)>,
-    http2: Vec<(Http2Connection, Open, Option<SocketAddr>)>,
+    http1: Vec<(Box<Http1>, Rc<Open>)>,
+    http2: Vec<(Http2Connection, Rc<Open>)>,
 }
 
-/// Counts an open connection for as long as it lives.
+/// An open connection: counted for as long as it lives, shared by the exchanges on it.
 #[derive(Debug)]
 struct Open {
     state: Arc<TargetState>,
@@ -51,11 +52,7 @@ pub struct Lease {
     pub connection: Connection,
     pub upstream: Arc<Upstream>,
     pub target: Arc<Target>,
-    pub address: Option<SocketAddr>,
-    /// `None` for a fresh connection.
-    pub reuse: Option<Reuse>,
-    pub times: DialTimes,
-    open: Option<Open>,
+    open: Rc<Open>,
     _in_flight: InFlight,
 }
 
@@ -87,34 +84,30 @@ impl Pool {
             Scheme::Https => dialed.transport.alpn() == Some(b"h2"),
             Scheme::Http | Scheme::Uwsgi => false,
         };
-        let (connection, open) = if is_http2 {
+        let connection = if is_http2 {
             let shared = Http2Connection::handshake(dialed.transport, &head_limits(upstream)).await?;
             let Some(stream) = shared.open() else {
                 return Err(Failure::new(model::Phase::Connect, model::Fault::StreamRefused)
                     .with_detail("the target allows no streams"));
             };
             if may_share {
-                self.with_idle(upstream, target, |idle| idle.http2.push((shared, open, dialed.address)));
+                self.with_idle(upstream, target, |idle| idle.http2.push((shared, open.clone())));
             }
-            (Connection::Http2(Box::new(stream)), None)
+            Connection::Http2(Box::new(stream))
         } else {
             let uwsgi = target.settings.scheme == Scheme::Uwsgi;
-            (Connection::Http1(Box::new(Http1::new(dialed.transport, uwsgi))), Some(open))
+            Connection::Http1(Box::new(Http1::new(dialed.transport, uwsgi)))
         };
-        Ok(Lease {
-            connection,
-            upstream: upstream.clone(),
-            target: target.clone(),
-            address: dialed.address,
-            reuse: None,
-            times: dialed.times,
-            open,
-            _in_flight: InFlight::new(target),
-        })
+        Ok(Lease::new(connection, upstream, target, open))
     }
 
     /// A pooled connection to the target, if there is a good one.
-    pub fn take(&self, upstream: &Arc<Upstream>, target: &Arc<Target>, now: Instant) -> Option<Lease> {
+    pub fn take(
+        &self,
+        upstream: &Arc<Upstream>,
+        target: &Arc<Target>,
+        now: Instant,
+    ) -> Option<(Lease, Reuse)> {
         let mut targets = self.targets.borrow_mut();
         let idle = targets.get_mut(&target.id)?;
         while let Some((mut connection, open)) = idle.http1.pop() {
@@ -122,24 +115,24 @@ impl Pool {
                 continue;
             }
             let idle_for = now.saturating_duration_since(connection.idle_since);
-            let reuse = Some(Reuse { requests: connection.served, idle: idle_for });
-            return Some(reused(Connection::Http1(connection), upstream, target, reuse, Some(open)));
+            let reuse = Reuse { requests: connection.served, idle: idle_for };
+            return Some((Lease::new(Connection::Http1(connection), upstream, target, open), reuse));
         }
         let settings = idle.settings;
-        idle.http2.retain(|(connection, ..)| {
-            connection.is_open() && (!connection.outlived(now, settings.idle, settings.age))
+        idle.http2.retain(|(connection, _)| {
+            connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
         });
-        idle.http2.iter().find_map(|(shared, _, address)| {
-            let reuse = Some(Reuse { requests: shared.served(), idle: shared.idle(now) });
+        idle.http2.iter().find_map(|(shared, open)| {
+            let reuse = Reuse { requests: shared.served(), idle: shared.idle(now) };
             let stream = Connection::Http2(Box::new(shared.open()?));
-            Some(Lease { address: *address, ..reused(stream, upstream, target, reuse, None) })
+            Some((Lease::new(stream, upstream, target, open.clone()), reuse))
         })
     }
 
     /// Takes a connection back after its exchange, if another request may follow on it.
     pub fn release(&self, lease: Lease, now: Instant) {
         let Lease { connection, upstream, target, open, .. } = lease;
-        let (Connection::Http1(mut connection), Some(open)) = (connection, open) else { return };
+        let Connection::Http1(mut connection) = connection else { return };
         if !connection.is_reusable() || upstream.settings.proxy_protocol.is_some() {
             return;
         }
@@ -169,7 +162,7 @@ impl Pool {
             idle.http1.retain_mut(|(connection, _)| {
                 !connection.outlived(now, settings.idle, settings.age) && connection.is_alive()
             });
-            idle.http2.retain(|(connection, ..)| {
+            idle.http2.retain(|(connection, _)| {
                 connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
             });
             // The map's own reference is not a user.
@@ -184,9 +177,9 @@ impl Pool {
 }
 
 impl Open {
-    fn new(target: &Target, address: Option<SocketAddr>) -> Open {
+    fn new(target: &Target, address: Option<SocketAddr>) -> Rc<Open> {
         target.state.connections.fetch_add(1, Ordering::Relaxed);
-        Open { state: target.state.clone(), address }
+        Rc::new(Open { state: target.state.clone(), address })
     }
 }
 
@@ -196,23 +189,15 @@ impl Drop for Open {
     }
 }
 
-/// A lease of a connection that was there already.
-fn reused(
-    connection: Connection,
-    upstream: &Arc<Upstream>,
-    target: &Arc<Target>,
-    reuse: Option<Reuse>,
-    open: Option<Open>,
-) -> Lease {
-    Lease {
-        connection,
-        upstream: upstream.clone(),
-        target: target.clone(),
-        address: open.as_ref().and_then(|open| open.address),
-        reuse,
-        times: DialTimes::default(),
-        open,
-        _in_flight: InFlight::new(target),
+impl Lease {
+    fn new(connection: Connection, upstream: &Arc<Upstream>, target: &Arc<Target>, open: Rc<Open>) -> Lease {
+        let _in_flight = InFlight::new(target);
+        Lease { connection, upstream: upstream.clone(), target: target.clone(), open, _in_flight }
+    }
+
+    /// The address of the target; `None` for a Unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.open.address
     }
 }
 
