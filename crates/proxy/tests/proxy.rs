@@ -1,14 +1,11 @@
 //! The data plane from outside: real sockets, scripted upstreams, raw clients, and the records of what happened.
 
-#![expect(
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "an unexpected byte is a failed test"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "an unexpected byte is a failed test")]
 
 mod proxy {
     mod gateway;
 
     mod basics;
+    mod faults;
+    mod lifecycle;
 }

@@ -99,6 +99,35 @@ impl Client {
         self.response(&method).await
     }
 
+    /// Reads the answer to a request with this method while these bytes are still on their way.
+    pub async fn response_while_sending(&mut self, method: &str, bytes: &[u8]) -> Result<Response, End> {
+        let (mut read, mut write) = tokio::io::split(&mut self.stream);
+        let mut reader = Reader { stream: &mut read, buffer: &mut self.buffer };
+        let sending = async {
+            let _ = write.write_all(bytes).await;
+            let _ = write.flush().await;
+            std::future::pending::<()>().await;
+        };
+        let response = async {
+            tokio::select! {
+                response = reader.response(method) => response,
+                () = sending => unreachable!("it never ends"),
+            }
+        };
+        within("a response", response).await
+    }
+
+    /// Reads until the pattern has come, and keeps everything for what reads next; an error if it never comes.
+    pub async fn until_arrived(&mut self, pattern: &[u8]) -> Result<(), End> {
+        within("bytes from the gateway", async {
+            while !self.buffer.windows(pattern.len()).any(|window| window == pattern) {
+                self.reader().more().await?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub async fn get(&mut self, target: &str) -> Response {
         self.exchange(&format!("GET {target} HTTP/1.1\r\nHost: test\r\n\r\n")).await
     }

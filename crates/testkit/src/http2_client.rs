@@ -7,7 +7,7 @@ use h2::{Reason, SendStream};
 use crate::client::Client;
 use crate::header_map::{fields, map};
 use crate::stream::Stream;
-use crate::wait::within;
+use crate::wait::{Gate, within};
 
 /// One connection.
 #[derive(Debug)]
@@ -130,17 +130,8 @@ impl Http2Client {
 
 impl Http2Request {
     /// Sends a part of the body as the windows allow; a stream that was reset takes nothing more.
-    pub async fn send(&mut self, mut bytes: &[u8], ends: bool) {
-        while !bytes.is_empty() {
-            self.body.reserve_capacity(bytes.len());
-            let room = within("the gateway's window", std::future::poll_fn(|cx| self.body.poll_capacity(cx)));
-            let Some(Ok(room)) = room.await else { return };
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            bytes = later;
-            if self.body.send_data(Bytes::copy_from_slice(now), ends && later.is_empty()).is_err() {
-                return;
-            }
-        }
+    pub async fn send(&mut self, bytes: &[u8], ends: bool) {
+        send(&mut self.body, bytes, ends).await;
     }
 
     /// Ends the body with trailers.
@@ -150,42 +141,76 @@ impl Http2Request {
 
     /// The answer, as far as it comes.
     pub async fn response(self) -> Http2Response {
-        within("an HTTP/2 response", self.collect()).await
+        self.response_opening(None).await
     }
 
-    async fn collect(mut self) -> Http2Response {
-        let mut collected = Http2Response::default();
-        while let Some(Ok(informational)) =
-            std::future::poll_fn(|cx| self.response.poll_informational(cx)).await
-        {
-            collected.informational.push(informational.status().as_u16());
+    /// The answer to a request whose body is still on its way.
+    pub async fn response_while_sending(self, bytes: &[u8]) -> Http2Response {
+        let Http2Request { response, mut body } = self;
+        let sending = async {
+            send(&mut body, bytes, true).await;
+            std::future::pending::<()>().await;
+        };
+        let response = async {
+            tokio::select! {
+                response = collect(response, None) => response,
+                () = sending => unreachable!("it never ends"),
+            }
+        };
+        within("an HTTP/2 response", response).await
+    }
+
+    /// The answer, as far as it comes; the first piece of its body opens the gate.
+    pub async fn response_opening(self, gate: Option<Gate>) -> Http2Response {
+        within("an HTTP/2 response", collect(self.response, gate)).await
+    }
+}
+
+async fn send(stream: &mut SendStream<Bytes>, mut bytes: &[u8], ends: bool) {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return };
+        let (now, later) = bytes.split_at(room.min(bytes.len()));
+        bytes = later;
+        if stream.send_data(Bytes::copy_from_slice(now), ends && later.is_empty()).is_err() {
+            return;
         }
-        let (parts, mut body) = match self.response.await {
-            Ok(response) => response.into_parts(),
+    }
+}
+
+async fn collect(mut response: ResponseFuture, gate: Option<Gate>) -> Http2Response {
+    let mut collected = Http2Response::default();
+    while let Some(Ok(informational)) = std::future::poll_fn(|cx| response.poll_informational(cx)).await {
+        collected.informational.push(informational.status().as_u16());
+    }
+    let (parts, mut body) = match response.await {
+        Ok(response) => response.into_parts(),
+        Err(error) => {
+            collected.fail(&error);
+            return collected;
+        }
+    };
+    collected.status = parts.status.as_u16();
+    collected.fields = fields(&parts.headers);
+    while let Some(data) = body.data().await {
+        match data {
+            Ok(data) => {
+                let _ = body.flow_control().release_capacity(data.len());
+                collected.body.extend_from_slice(&data);
+                if let Some(gate) = &gate {
+                    gate.open();
+                }
+            }
             Err(error) => {
                 collected.fail(&error);
                 return collected;
             }
-        };
-        collected.status = parts.status.as_u16();
-        collected.fields = fields(&parts.headers);
-        while let Some(data) = body.data().await {
-            match data {
-                Ok(data) => {
-                    let _ = body.flow_control().release_capacity(data.len());
-                    collected.body.extend_from_slice(&data);
-                }
-                Err(error) => {
-                    collected.fail(&error);
-                    return collected;
-                }
-            }
         }
-        match body.trailers().await {
-            Ok(Some(trailers)) => collected.trailers = fields(&trailers),
-            Ok(None) => {}
-            Err(error) => collected.fail(&error),
-        }
-        collected
     }
+    match body.trailers().await {
+        Ok(Some(trailers)) => collected.trailers = fields(&trailers),
+        Ok(None) => {}
+        Err(error) => collected.fail(&error),
+    }
+    collected
 }

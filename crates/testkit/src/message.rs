@@ -1,6 +1,6 @@
 //! HTTP/1 messages as the two ends of a test see them: read strictly, so that a sloppy byte is a failed test.
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::net::End;
 use crate::stream::Stream;
@@ -82,12 +82,12 @@ impl Response {
 
 /// Reads messages off a stream and keeps what was read beyond them.
 #[derive(Debug)]
-pub struct Reader<'a> {
-    pub stream: &'a mut Stream,
+pub struct Reader<'a, R = Stream> {
+    pub stream: &'a mut R,
     pub buffer: &'a mut Vec<u8>,
 }
 
-impl Reader<'_> {
+impl<R: AsyncRead + Unpin> Reader<'_, R> {
     /// Reads once; an end is an error of its own kind.
     pub async fn more(&mut self) -> Result<(), End> {
         match self.stream.read_buf(self.buffer).await {

@@ -159,10 +159,9 @@ impl Upstream {
         }
     }
 
-    /// The address under another scheme. `https` names `localhost`, because certificates name names.
+    /// The address under another scheme.
     pub fn url_as(&self, scheme: &str) -> String {
         match (&self.address, &self.path) {
-            (Some(address), _) if scheme == "https" => format!("https://localhost:{}", address.port()),
             (Some(address), _) => format!("{scheme}://{address}"),
             (None, Some(path)) => format!("{scheme}+unix:{}", path.display()),
             (None, None) => unreachable!("an upstream listens somewhere"),

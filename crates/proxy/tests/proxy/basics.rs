@@ -47,7 +47,8 @@ async fn a_body_goes_up_with_its_framing_however_it_is_split() {
             match framing {
                 "chunked" => {
                     assert_eq!(seen.field("transfer-encoding"), Some("chunked"));
-                    assert_eq!(seen.trailers, [("X-Sum".to_owned(), "1".to_owned())]);
+                    // Python servers take them for header fields.
+                    assert_eq!(seen.trailers, []);
                 }
                 _ => assert_eq!(seen.field("content-length"), Some(body.len().to_string().as_str())),
             }

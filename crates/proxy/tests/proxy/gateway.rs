@@ -44,7 +44,7 @@ pub(crate) fn checked(text: &str) -> Arc<model::Gateway> {
         text.push_str("\nworkers: 1\n");
     }
     let source = Source { name: "test.yaml".to_owned(), text };
-    match config::build(&[source.clone()], &Overrides::default(), &Files) {
+    match config::build(std::slice::from_ref(&source), &Overrides::default(), &Files) {
         Ok(checked) => Arc::new(checked.gateway),
         Err(problems) => panic!("{problems:?}\n{}", source.text),
     }

@@ -1,0 +1,81 @@
+//! Reload and drain: nothing that is under way is lost, nothing that is refused has an effect.
+
+use std::time::Duration;
+
+use testkit::{BodyEnd, Gate, Step, Upstream};
+
+use super::gateway::{Gateway, line, one_upstream};
+
+#[tokio::test]
+async fn a_reload_swaps_what_is_served_and_keeps_connections_of_both_sides() {
+    let upstream = Upstream::ok("old");
+    let other = Upstream::ok("new");
+    let text = one_upstream(&upstream.url(), "");
+    let mut gateway = Gateway::start(&text);
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.body_text(), "old");
+    gateway.reload(&one_upstream(&upstream.url(), "")).unwrap();
+    assert_eq!(client.get("/").await.body_text(), "old");
+    assert_eq!(upstream.connections(), 1, "an unchanged upstream keeps its connections");
+    gateway.reload(&one_upstream(&other.url(), "")).unwrap();
+    assert_eq!(client.get("/").await.body_text(), "new", "on the same client connection");
+}
+
+#[tokio::test]
+async fn a_reload_that_cannot_be_leaves_everything_as_it_was() {
+    let upstream = Upstream::ok("old");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let (taken, _socket) = {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        (socket.local_addr().unwrap(), socket)
+    };
+    let text = format!("{}listeners: [{{ address: \"{taken}\" }}]\n", one_upstream(&upstream.url(), ""));
+    let error = gateway.reload(&text).unwrap_err();
+    assert!(error.0[0].contains("in use"), "{error:?}");
+    assert_eq!(gateway.get("/").await.body_text(), "old");
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_in_flight_and_says_that_it_is_the_last() {
+    let (asked, answer) = (Gate::new(), Gate::new());
+    let upstream = Upstream::script([vec![
+        Step::ReadHead,
+        Step::Open(asked.clone()),
+        Step::Await(answer.clone()),
+        Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
+        Step::AwaitEnd,
+    ]]);
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let shared = gateway.server().shared().clone();
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    asked.passed().await;
+    let address = gateway.address();
+    let drained = gateway.drain(Duration::from_secs(20));
+    // The drain has begun when nobody accepts any more.
+    testkit::within("a closed listener", async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    answer.open();
+    let response = client.response("GET").await;
+    assert_eq!((response.status, response.end), (200, BodyEnd::Complete));
+    assert_eq!(response.field("connection"), Some("close"));
+    drop(client);
+    assert!(drained.await.unwrap(), "everything was finished in time");
+    let records = shared.records.take(Vec::new());
+    let answered: Vec<String> = records.iter().filter(|record| record.status == 200).map(line).collect();
+    assert_eq!(answered, ["200 upstream done ok | upstream done ok status:200"]);
+}
+
+#[tokio::test]
+async fn a_drain_ends_at_its_grace_time() {
+    let upstream = Upstream::script([vec![Step::ReadHead, Step::Stall]]);
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    upstream.until("the request", |seen| !seen.connections.is_empty()).await;
+    assert!(!gateway.drain(Duration::from_millis(200)).await.unwrap());
+}
