@@ -124,6 +124,8 @@ faults! {
     ClientBodyTimeout "client-body-timeout" 408 Client Never;
     /// The client's TLS handshake failed or took too long.
     ClientTlsFailed "client-tls-failed" 400 Client Never;
+    /// An HTTP/2 client sent more control frames or resets than the listener allows; its connection was closed.
+    ClientFlood "client-flood" 400 Client Never;
     /// The client closed or reset its connection before it had the whole response. Nobody saw this status.
     ClientGone "client-gone" 499 Client Never;
     /// The client stopped reading the response for too long.

@@ -143,6 +143,7 @@ fn sentence(fault: Fault) -> &'static str {
         Fault::ClientHeadTimeout => "The request did not arrive in time.",
         Fault::ClientBodyTimeout => "The request body did not arrive in time.",
         Fault::ClientTlsFailed => "The TLS handshake failed.",
+        Fault::ClientFlood => "The client sent too many control frames.",
         Fault::ClientGone => "The client closed the connection.",
         Fault::ClientSendTimeout => "The client stopped reading.",
         Fault::NotConfigured => {

@@ -138,7 +138,7 @@ impl<D: Downstream> Trial<'_, D> {
     /// Encodes the request for this target.
     fn start(&mut self, target: &Target, lease: &mut Lease) -> Result<(), Failure> {
         let collected = self.scratch.collected.as_ref();
-        let framing = collected.map_or(self.facts.framing, |body| Framing::Length(body.len() as u64));
+        let framing = collected.map_or(self.facts.framing, |body| Framing::Length(body.bytes.len() as u64));
         fit_to_target(&mut self.scratch.request, framing, self.destination, target);
         let head = &self.scratch.request;
         let host = head.fields.get(Known::Host).and_then(|host| std::str::from_utf8(host).ok());

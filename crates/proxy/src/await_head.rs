@@ -34,7 +34,8 @@ pub(crate) async fn await_head<D: Downstream>(
     let limits = upstream::head_limits(&trial.destination.upstream);
     let clock = &ctx.worker.clock;
     let begun = clock.now();
-    let mut upload = Upload::new(begun, trial.scratch.collected.clone().map(Whole::new));
+    let mut upload =
+        Upload::new(begun, trial.scratch.collected.as_ref().map(|body| Whole::new(body.bytes.clone())));
     let client = &mut *trial.client;
     let method = &trial.scratch.request.method;
     let head = &mut trial.scratch.response;

@@ -62,6 +62,9 @@ pub(crate) trait Downstream: Source<Failure = ClientFailure> {
     /// Begins the final response. The head has end-to-end fields only; framing is added here.
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm);
 
+    /// Takes the response back if no byte of it has left this process; says whether it could.
+    fn retract(&mut self) -> bool;
+
     /// Whether a final response has begun.
     fn has_responded(&self) -> bool;
 

@@ -1,6 +1,8 @@
 //! Request bodies that must be whole before they can be sent: the uwsgi protocol tells the length first.
 
+use std::cell::Cell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -12,10 +14,46 @@ use crate::client::Downstream;
 use crate::exchange::{Context, Stop};
 
 /// Held in memory per request. A client with more to send can say how much.
-const COLLECTED_MAX: usize = 1 << 20;
+const COLLECTED_MAX: usize = 16 << 20;
+/// Held in memory by all requests of a worker.
+const COLLECTED_TOTAL_MAX: usize = 64 << 20;
+
+/// A collected body, counted for as long as it is held.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub bytes: Bytes,
+    _charge: Charge,
+}
+
+/// Memory that is counted against a worker's total.
+#[derive(Debug)]
+struct Charge {
+    total: Rc<Cell<usize>>,
+    held: usize,
+}
+
+impl Charge {
+    /// Counts more; false when the total does not allow it.
+    fn add(&mut self, n: usize) -> bool {
+        let total = self.total.get() + n;
+        if total > COLLECTED_TOTAL_MAX {
+            return false;
+        }
+        self.total.set(total);
+        self.held += n;
+        true
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.total.set(self.total.get().saturating_sub(self.held));
+    }
+}
 
 /// Reads the whole body.
-pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Result<Bytes, Stop> {
+pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Result<Collected, Stop> {
+    let mut charge = Charge { total: ctx.worker.collected.clone(), held: 0 };
     let max = ctx.listening.settings().timeouts.client_body_idle;
     let mut timer = ctx.worker.lend_timer();
     let mut collected = Vec::new();
@@ -30,6 +68,9 @@ pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Res
                             Phase::ReadRequest,
                             Fault::RequestLengthRequired,
                         )));
+                    }
+                    if !charge.add(piece.len()) {
+                        return Poll::Ready(Err(Stop::refused(Phase::ReadRequest, Fault::Overloaded)));
                     }
                     collected.extend_from_slice(piece);
                     let n = piece.len();
@@ -50,5 +91,5 @@ pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Res
     })
     .await;
     ctx.worker.return_timer(timer);
-    read.map(|()| Bytes::from(collected))
+    read.map(|()| Collected { bytes: Bytes::from(collected), _charge: charge })
 }

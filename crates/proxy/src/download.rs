@@ -13,6 +13,9 @@ use crate::attempt_log;
 use crate::client::{ClientFailure, DownloadFailure, Downstream};
 use crate::exchange::{Context, Stop};
 
+/// What a client must take of a waiting response within its time limit for sending.
+const PACE_BYTES: u64 = 4 << 10;
+
 /// How a response ended.
 #[derive(Debug)]
 pub(crate) enum DownloadEnd {
@@ -110,7 +113,10 @@ impl Watch {
         moved: (u64, u64),
         client_is_due: bool,
     ) -> (Instant, Fault, LimitName, Duration) {
-        if moved != self.moved {
+        // A client that takes a byte now and then does not hold a response for ever: what counts is some pace.
+        let taken = moved.1.wrapping_sub(self.moved.1);
+        let has_moved = if client_is_due { taken >= PACE_BYTES } else { moved != self.moved };
+        if has_moved {
             self.moved = moved;
             self.progress = ctx.worker.clock.tick();
         }

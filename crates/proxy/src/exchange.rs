@@ -19,6 +19,7 @@ use crate::answer::Answer;
 use crate::attempt::{Answered, Trial};
 use crate::attempt_log;
 use crate::client::{ClientFailure, Downstream, ResponseForm};
+use crate::collect::Collected;
 use crate::download::{self, DownloadEnd};
 use crate::forward::{self, Peer};
 use crate::listen::Listening;
@@ -51,7 +52,7 @@ pub(crate) struct Scratch {
     pub request: RequestHead,
     pub response: ResponseHead,
     /// The request body, where it had to be collected before it could be sent.
-    pub collected: Option<bytes::Bytes>,
+    pub collected: Option<Collected>,
 }
 
 /// What is left to do with the client's connection.
@@ -106,7 +107,13 @@ pub(crate) async fn run<D: Downstream>(
         Ok(finish) => return finish,
         Err(stop) => stop,
     };
-    let answer = close_record(stop, client.has_responded(), record);
+    // A response whose head is still here can be replaced by an honest one.
+    let has_responded = client.has_responded() && !client.retract();
+    if !has_responded {
+        record.timeline.response_micros = None;
+        record.response_body_bytes = 0;
+    }
+    let answer = close_record(stop, has_responded, record);
     match answer {
         Some(answer) => {
             let service = found.as_ref().map(|found: &Found| &*found.destination.service);
@@ -329,7 +336,7 @@ pub(crate) async fn send_answer<D: Downstream>(
     is_head: bool,
     record: &mut Exchange,
 ) -> Finish {
-    let framing = Framing::Length(body.len() as u64);
+    let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
     set_request_id(&mut head.fields, record);
     client.respond(head, ResponseForm { framing, bodiless: is_head, last: ctx.worker.is_draining() });
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));

@@ -43,6 +43,8 @@ pub(crate) struct Http1 {
     /// `100 Continue` is owed before the body is read.
     owes_continue: bool,
     responded: bool,
+    /// Bytes that had been sent on this connection when the response began.
+    output_before: u64,
     /// Another request may follow the current one.
     keep: bool,
     gone: bool,
@@ -268,6 +270,7 @@ impl Http1 {
             version: Version::Http11,
             owes_continue: false,
             responded: false,
+            output_before: 0,
             keep: true,
             gone: false,
         }
@@ -492,6 +495,7 @@ impl Downstream for Http1 {
         let framing = self.frame(head, form);
         self.outgoing = Outgoing::new(framing);
         self.responded = true;
+        self.output_before = self.output.total();
         self.keep &= framing != Framing::Close && !form.last;
         if head.status == 101 {
             self.keep = false;
@@ -502,6 +506,15 @@ impl Downstream for Http1 {
         }
         let reason = if head.reason.is_empty() { wire::reason(head.status).as_bytes() } else { &head.reason };
         wire::encode_response_head(self.output.bytes(), Version::Http11, head.status, reason, &head.fields);
+    }
+
+    fn retract(&mut self) -> bool {
+        if self.output.total() != self.output_before {
+            return false;
+        }
+        self.output.forget_pending();
+        self.responded = false;
+        true
     }
 
     fn has_responded(&self) -> bool {

@@ -1,20 +1,20 @@
 //! HTTP/2 towards clients: one connection, many exchanges at once, each in a task of its own.
 
-use std::panic::AssertUnwindSafe;
+use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::FutureExt;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
-use model::{Fault, Method, Phase};
+use model::gateway::ListenerLimits;
+use model::{Ending, Fault, Limit, Method, Phase};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::body::{Offer, Source};
-use upstream::http2_stream::{Http2Incoming, Http2TransferFailure, fields_from, header_map, poll_transfer};
+use upstream::http2_stream::{Http2Incoming, Http2TransferFailure, header_map, poll_transfer};
 use upstream::io::Transport;
 use wire::{Fields, Framing, Known, RequestError, RequestFacts, RequestHead, ResponseHead, Version};
 
@@ -23,14 +23,23 @@ use crate::client::{ClientFailure, DownloadFailure, Downstream, ResponseForm, Tu
 use crate::deadline::Deadline;
 use crate::exchange::{self, Context, Finish, Stop};
 use crate::forward::Peer;
+use crate::frame_meter::FrameMeter;
 use crate::listen::Listening;
 use crate::worker::Worker;
 
 /// What one stream, and one connection, may send before we have read.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
-/// Held per stream while the client's window is closed.
-const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// Held per stream while the client's window is closed: what is left of the connection's memory for each stream, within
+/// these bounds.
+const SEND_BUFFER_BYTES_MIN: u64 = 4 << 10;
+const SEND_BUFFER_BYTES_MAX: u64 = 64 << 10;
+/// How long a connection that was told to calm down may take to hear it.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How much of a request body that nobody wanted is read before its stream is reset, and for how long.
+const DISCARD_BYTES: u64 = 64 << 10;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end. `input` are bytes that were read already.
 pub(crate) async fn serve(
@@ -40,33 +49,31 @@ pub(crate) async fn serve(
     input: BytesMut,
     peer: Peer,
 ) {
-    let limits = &listening.settings().limits;
-    let mut builder = h2::server::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_send_buffer_size(SEND_BUFFER_BYTES)
-        .max_concurrent_streams(limits.http2_streams)
-        .max_header_list_size(u32::try_from(limits.head_bytes.0).unwrap_or(u32::MAX));
+    let meter = Rc::new(RefCell::new(Metered::new(&listening.settings().limits)));
     let mut timer = Deadline::default();
-    let deadline = Instant::now() + listening.settings().timeouts.client_head;
-    let mut handshake = builder.handshake::<_, Bytes>(Rewind { input, io });
-    let connection = std::future::poll_fn(|cx| {
-        if let Poll::Ready(result) = Pin::new(&mut handshake).poll(cx) {
-            return Poll::Ready(result.ok());
-        }
-        timer.poll(deadline, cx).map(|()| None)
-    })
-    .await;
+    let connection = handshake(&listening, Rewind { input, io, meter: meter.clone() }, &mut timer).await;
     let Some(mut connection) = connection else { return };
     let peer = Rc::new(peer);
     let idle = worker.register_idle();
     let mut shutting_down = false;
+    let mut calmed = false;
     let mut idle_since = Instant::now();
     loop {
+        let calm_until = Instant::now() + FAREWELL;
         let next = std::future::poll_fn(|cx| {
             if let Poll::Ready(next) = connection.poll_accept(cx) {
                 return Poll::Ready(Some(next));
+            }
+            if let (Some(limit), false) = (meter.borrow().exceeded, calmed) {
+                calmed = true;
+                shutting_down = true;
+                record_flood(&worker, &listening, &peer, limit);
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                timer = Deadline::default();
+                cx.waker().wake_by_ref();
+            }
+            if calmed {
+                return timer.poll(calm_until, cx).map(|()| None);
             }
             idle.wait(cx);
             if worker.is_draining() && !shutting_down {
@@ -88,6 +95,7 @@ pub(crate) async fn serve(
                 tokio::task::spawn_local(task);
             }
             Some(Some(Err(_)) | None) => return,
+            None if calmed => return,
             None if connection.has_streams() => idle_since = Instant::now(),
             None if shutting_down => return,
             None => {
@@ -97,6 +105,31 @@ pub(crate) async fn serve(
             }
         }
     }
+}
+
+/// The preface and settings of both sides; `None` if the client does not come to its end in time.
+async fn handshake(
+    listening: &Listening,
+    io: Rewind,
+    timer: &mut Deadline,
+) -> Option<h2::server::Connection<Rewind, Bytes>> {
+    let limits = &listening.settings().limits;
+    let mut builder = h2::server::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_send_buffer_size(send_buffer_bytes(limits))
+        .max_concurrent_streams(limits.http2_streams)
+        .max_header_list_size(u32::try_from(limits.head_bytes.0).unwrap_or(u32::MAX));
+    let deadline = Instant::now() + listening.settings().timeouts.client_head;
+    let mut handshake = builder.handshake::<_, Bytes>(io);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(result) = Pin::new(&mut handshake).poll(cx) {
+            return Poll::Ready(result.ok());
+        }
+        timer.poll(deadline, cx).map(|()| None)
+    })
+    .await
 }
 
 /// One exchange.
@@ -114,23 +147,16 @@ async fn stream(
     let ctx = Context { worker: &worker, serving: &serving, listening: &listening, peer: &peer, started };
     let mut record = worker.begin_record(ctx);
     let (parts, body) = request.into_parts();
-    let read = read_head(&parts, &listening, &mut scratch.request);
+    let read = read_head(&parts, &listening, body.is_end_stream(), &mut scratch.request);
     worker.fill_record(ctx, &scratch.request, &mut record);
     record.protocol = model::Protocol::Http2;
-    let length = scratch.request.fields.get(Known::ContentLength).and_then(parse_length);
-    let framing = match length {
-        _ if body.is_end_stream() => Framing::None,
-        Some(length) => Framing::Length(length),
-        None => Framing::Chunked,
-    };
     let mut client = Http2::new(body, respond);
     let finish = match read {
-        Ok(()) => {
-            let facts = RequestFacts { framing, keep_alive: true, expect_continue: false, upgrade: false };
-            let run = exchange::run(ctx, &mut client, &mut scratch, &facts, &mut record);
-            match AssertUnwindSafe(run).catch_unwind().await {
+        Ok(facts) => {
+            let run = exchange::run_caught(ctx, &mut client, &mut scratch, &facts, &mut record);
+            match run.await {
                 Ok(finish) => finish,
-                Err(_) => {
+                Err(exchange::Panicked) => {
                     answer_alone(ctx, &mut client, &mut scratch.response, Fault::Internal, None, &mut record)
                         .await
                 }
@@ -141,10 +167,14 @@ async fn stream(
             answer_alone(ctx, &mut client, &mut scratch.response, error.fault(), detail, &mut record).await
         }
     };
-    client.close(finish);
     record.request_body_bytes = client.counts().0;
     worker.finish_record(record, started);
     worker.return_scratch(scratch);
+    if finish == Finish::Complete && !client.body_is_read() {
+        // A stream that is reset after its response is an error to gRPC clients: the end of the request is usually near.
+        exchange::discard_body(&mut client, Instant::now() + DISCARD_TIME, DISCARD_BYTES).await;
+    }
+    client.close(finish);
 }
 
 async fn answer_alone(
@@ -168,8 +198,9 @@ async fn answer_alone(
 fn read_head(
     parts: &http::request::Parts,
     listening: &Listening,
+    is_end: bool,
     head: &mut RequestHead,
-) -> Result<(), RequestError> {
+) -> Result<RequestFacts, RequestError> {
     let limits = listening.head_limits();
     head.clear();
     head.version = Version::Http2;
@@ -177,31 +208,24 @@ fn read_head(
     if parts.headers.len() > limits.fields {
         return Err(RequestError::Line(wire::LineError::TooManyFields));
     }
-    fields_from(&parts.headers, &mut head.fields);
+    for (name, value) in &parts.headers {
+        let pushed = head.fields.push_checked(name.as_str().as_bytes(), value.as_bytes());
+        pushed.map_err(RequestError::Line)?;
+    }
     let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     if target.len() > limits.target_bytes {
         return Err(RequestError::TargetTooLong);
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     head.set_target(target.as_bytes(), authority)?;
-    if head.target.authority().is_empty() {
-        return Err(RequestError::HostMissing);
-    }
-    join_cookies(&mut head.fields);
-    Ok(())
-}
-
-/// RFC 9113 section 8.2.3: cookie crumbs are joined before they go to anything but HTTP/2.
-fn join_cookies(fields: &mut Fields) {
-    let crumbs: Vec<&[u8]> = fields.get_all(Known::Cookie).collect();
-    if crumbs.len() > 1 {
-        let joined = crumbs.join(&b"; "[..]);
-        fields.set(Known::Cookie, &joined);
-    }
-}
-
-fn parse_length(value: &[u8]) -> Option<u64> {
-    std::str::from_utf8(value).ok()?.parse().ok()
+    let mut facts = wire::check_http2_request(head)?;
+    head.fields.join_cookies();
+    facts.framing = match facts.framing {
+        _ if is_end => Framing::None,
+        Framing::Length(length) => Framing::Length(length),
+        Framing::None | Framing::Chunked | Framing::Close => Framing::Chunked,
+    };
+    Ok(facts)
 }
 
 /// One stream as the client's side of an exchange.
@@ -304,18 +328,19 @@ impl Downstream for Http2 {
 
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm) {
         self.responded = true;
-        match form.framing {
-            Framing::Chunked | Framing::Close if !form.bodiless => {
-                head.fields.remove(Known::ContentLength);
-            }
-            Framing::None if !form.bodiless => head.fields.set(Known::ContentLength, b"0"),
-            Framing::Chunked | Framing::Close | Framing::None | Framing::Length(_) => {}
+        if matches!(form.framing, Framing::Chunked | Framing::Close) && !form.bodiless {
+            head.fields.remove(Known::ContentLength);
         }
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::from_u16(head.status).unwrap_or(StatusCode::BAD_GATEWAY);
         *response.headers_mut() = header_map(&head.fields);
         self.headless = form.bodiless || form.framing == Framing::None;
         self.outgoing = self.respond.send_response(response, self.headless).ok();
+    }
+
+    /// A head that was handed to the library is as good as sent.
+    fn retract(&mut self) -> bool {
+        false
     }
 
     fn has_responded(&self) -> bool {
@@ -365,10 +390,58 @@ impl Downstream for Http2 {
     }
 }
 
-/// A transport some of whose bytes were read already.
+fn send_buffer_bytes(limits: &ListenerLimits) -> usize {
+    let left = limits.http2_memory.0.saturating_sub(u64::from(CONNECTION_WINDOW_BYTES));
+    let each = left / u64::from(limits.http2_streams.max(1));
+    each.clamp(SEND_BUFFER_BYTES_MIN, SEND_BUFFER_BYTES_MAX) as usize
+}
+
+/// A client that went over a limit of its connection: no exchange of its own, but something an operator wants to see.
+fn record_flood(worker: &Worker, listening: &Listening, peer: &Peer, limit: Limit) {
+    let started = Instant::now();
+    let serving = worker.serving();
+    let mut record = worker.begin_record(Context { worker, serving: &serving, listening, peer, started });
+    record.protocol = model::Protocol::Http2;
+    record.status = Fault::ClientFlood.status();
+    record.ending = Ending::failed(Phase::ReadRequest, Fault::ClientFlood);
+    record.detail = Some(exchange::limit_text(limit));
+    worker.finish_record(record, started);
+}
+
+/// The meter of a connection, and the limit that was gone over.
+#[derive(Debug)]
+struct Metered {
+    meter: FrameMeter,
+    exceeded: Option<Limit>,
+}
+
+impl Metered {
+    fn new(limits: &ListenerLimits) -> Metered {
+        Metered { meter: FrameMeter::new(limits, Instant::now()), exceeded: None }
+    }
+}
+
+/// A transport some of whose bytes were read already, with a meter on what comes. It reads no further once a limit is
+/// exceeded.
 struct Rewind {
     input: BytesMut,
     io: Transport,
+    meter: Rc<RefCell<Metered>>,
+}
+
+impl Rewind {
+    fn count(&self, bytes: &[u8]) {
+        let mut metered = self.meter.borrow_mut();
+        if let Err(limit) = metered.meter.received(bytes, Instant::now()) {
+            metered.exceeded = Some(limit);
+        }
+    }
+
+    fn sent(&self, written: &Poll<std::io::Result<usize>>) {
+        if let Poll::Ready(Ok(n)) = written {
+            self.meter.borrow_mut().meter.sent(*n);
+        }
+    }
 }
 
 impl AsyncRead for Rewind {
@@ -378,11 +451,19 @@ impl AsyncRead for Rewind {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<std::io::Result<()>> {
         let this = self.get_mut();
+        if this.meter.borrow().exceeded.is_some() {
+            return Poll::Pending;
+        }
         if this.input.is_empty() {
-            return Pin::new(&mut this.io).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            let read = Pin::new(&mut this.io).poll_read(cx, buffer);
+            this.count(buffer.filled().get(before..).unwrap_or_default());
+            return read;
         }
         let n = this.input.len().min(buffer.remaining());
-        buffer.put_slice(this.input.get(..n).unwrap_or_default());
+        let given = this.input.get(..n).unwrap_or_default();
+        buffer.put_slice(given);
+        this.count(given);
         this.input.advance(n);
         Poll::Ready(Ok(()))
     }
@@ -394,7 +475,10 @@ impl AsyncWrite for Rewind {
         cx: &mut TaskContext<'_>,
         data: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(cx, data)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write(cx, data);
+        this.sent(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -402,7 +486,10 @@ impl AsyncWrite for Rewind {
         cx: &mut TaskContext<'_>,
         data: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write_vectored(cx, data)
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.io).poll_write_vectored(cx, data);
+        this.sent(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

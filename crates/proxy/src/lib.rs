@@ -13,6 +13,7 @@ mod deadline;
 mod download;
 mod exchange;
 mod forward;
+mod frame_meter;
 mod http1;
 mod http2;
 mod listen;

@@ -58,6 +58,8 @@ pub(crate) struct Worker {
     pub pool: Pool,
     pub ids: RefCell<RequestIds>,
     pub vouchers: Vouchers,
+    /// Bytes of request bodies that are held whole.
+    pub collected: Rc<Cell<usize>>,
     shared: Arc<Shared>,
     #[expect(clippy::vec_box, reason = "they are lent, and moving a box is cheaper than moving heads")]
     scratches: RefCell<Vec<Box<Scratch>>>,
@@ -153,6 +155,7 @@ impl Worker {
             pool: Pool::default(),
             ids: RefCell::new(RequestIds::new(seed)),
             vouchers: Vouchers::new(),
+            collected: Rc::default(),
             shared,
             scratches: RefCell::default(),
             timers: RefCell::default(),

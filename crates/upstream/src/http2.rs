@@ -147,6 +147,9 @@ impl Http2 {
         // The authority says it already (RFC 9113 section 8.3.1); chunked is HTTP/1's.
         map.remove(http::header::HOST);
         map.remove(http::header::TRANSFER_ENCODING);
+        // HTTP/2 has no upgrades (RFC 9113 section 8.6); the request goes on as an ordinary one.
+        map.remove(http::header::CONNECTION);
+        map.remove(http::header::UPGRADE);
         *message.headers_mut() = map;
         self.sent = request.head.fields.size_bytes() as u64;
         let end = request.framing == Framing::None;

@@ -255,9 +255,9 @@ impl Output {
         self.unflushed = false;
     }
 
-    /// Gives the memory back.
-    pub fn release(&mut self) {
-        self.bytes = Vec::new();
+    /// Drops what was collected and not yet taken.
+    pub fn forget_pending(&mut self) {
+        self.bytes.clear();
         self.sent = 0;
     }
 
