@@ -19,6 +19,13 @@ pub(crate) fn raise_open_files_limit() -> Option<u64> {
     Some(limit.rlim_cur)
 }
 
+/// Turns huge pages off: the allocator's arenas are mostly untouched, and a huge page around each touched part of them
+/// makes a process that rests in 13 MiB one of 27 MiB. To be called before there is much memory.
+pub(crate) fn turn_huge_pages_off() {
+    // SAFETY: the call takes numbers only. Where it is not known, nothing changes.
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
 /// The user the process acts as.
 pub(crate) fn user_id() -> u32 {
     // SAFETY: the call takes nothing, cannot fail, and touches no memory of ours.

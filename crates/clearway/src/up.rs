@@ -35,6 +35,7 @@ use crate::{output, panics, system};
 const OPEN_FILES_WANTED: u64 = 4096;
 
 pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
+    system::turn_huge_pages_off();
     panics::report();
     let overrides = Overrides { to: args.to, listen: args.listen, admin: args.admin, data: args.data };
     let sources = Sources::new(args.sources, overrides);
