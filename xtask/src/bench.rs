@@ -13,6 +13,7 @@ mod options;
 mod peer;
 mod poller;
 mod process;
+mod records;
 mod report;
 mod scenario;
 mod stats;

@@ -19,6 +19,8 @@ use super::process::{check_interrupt, pause};
 /// Events of one stream are this many ticks of a millisecond apart.
 const TICKS: u64 = 100;
 const TICK: Duration = Duration::from_millis(1);
+/// How long all streams flow before anything is measured: opening them is another matter.
+const SETTLE: Duration = Duration::from_secs(1);
 /// How long the last events may take to arrive once the server has ended all streams.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -166,12 +168,10 @@ pub(super) fn run(
             bail!("not all of {streams} streams began");
         }
     }
+    client.receive_for(SETTLE)?;
     let (events, cost) = (client.events, meter()?);
     client.delays.clear();
-    let end = Instant::now() + time;
-    while Instant::now() < end {
-        client.receive()?;
-    }
+    client.receive_for(time)?;
     let (events, cost) = (client.events - events, meter()?.saturating_sub(cost));
     let delays = std::mem::take(&mut client.delays);
     server.shared.end.store(true, Ordering::Relaxed);
@@ -221,6 +221,14 @@ impl Client {
             });
         }
         Ok(Self { poller, readers, start, events: 0, delays: Vec::new() })
+    }
+
+    fn receive_for(&mut self, time: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end {
+            self.receive()?;
+        }
+        Ok(())
     }
 
     /// Reads what has come, for some milliseconds at most.

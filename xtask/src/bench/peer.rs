@@ -19,6 +19,7 @@ use tempfile::TempDir;
 use super::certificate::Certificate;
 use super::logs::Log;
 use super::process::{Process, answer_of, free_ports};
+use super::records::Records;
 
 pub(super) use nginx::backend;
 
@@ -108,6 +109,8 @@ pub(super) struct Running {
     pub(super) https: u16,
     process: Process,
     pub(super) log: Log,
+    /// For a Clearway that stores them.
+    pub(super) records: Option<Records>,
     /// Last, because fields are dropped in this order: the process must have stopped before its files go.
     _folder: TempDir,
 }
@@ -141,8 +144,10 @@ impl Peer {
             Kind::Nginx => nginx::plan(&self.program, &plan),
         }?;
         command.current_dir(folder.path());
-        let process = Process::start(self.kind.name(), &mut command, folder.path().join("output"))?;
-        let mut running = Running { kind: self.kind, http, https, process, log, _folder: folder };
+        let output = folder.path().join("output");
+        let process = Process::start(self.kind.name(), &mut command, output.clone())?;
+        let records = (self.kind == Kind::Clearway && setup.records).then_some(Records { admin, output });
+        let mut running = Running { kind: self.kind, http, https, process, log, records, _folder: folder };
         running.process.wait_for_port(http)?;
         running.process.wait_for_port(https)?;
         Ok(running)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::load::Run;
 use super::peer::{Kind, Running};
 use super::process::pause;
+use super::records::Records;
 use super::report::Section;
 use super::table::{Compared, Metric, Sample};
 use super::{Bench, logs, usage};
@@ -68,6 +69,7 @@ impl Costed {
 /// Loads the proxy, and looks at everything that could make the figure a lie.
 fn cost_of(running: &Running, load: impl Fn() -> anyhow::Result<Run>) -> anyhow::Result<Costed> {
     running.log.take(0)?;
+    let stored_before = running.records.as_ref().map(Records::stored).transpose()?;
     let before = usage::cpu(running.pid())?;
     let run = load()?;
     pause(SETTLE)?;
@@ -84,6 +86,12 @@ fn cost_of(running: &Running, load: impl Fn() -> anyhow::Result<Run>) -> anyhow:
     let may_lose = running.kind == Kind::Haproxy || matches!(running.log, logs::Log::Off);
     if !may_lose && !logs::is_complete(lines, run.requests) {
         faults.push(format!("{lines} log lines for {} requests", run.requests));
+    }
+    if let (Some(records), Some(before)) = (&running.records, stored_before) {
+        let stored = records.wait(before, run.requests)?;
+        if stored < run.requests {
+            faults.push(format!("{stored} records for {} requests", run.requests));
+        }
     }
     Ok(Costed { run, cpu, lines, faults })
 }
