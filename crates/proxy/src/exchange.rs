@@ -351,6 +351,7 @@ pub(crate) async fn send_answer<D: Downstream>(
     })
     .await;
     ctx.worker.return_timer(timer);
+    record.response_body_bytes = client.counts().1;
     if sent { Finish::Complete } else { Finish::Abort }
 }
 

@@ -8,4 +8,6 @@ mod proxy {
     mod basics;
     mod faults;
     mod lifecycle;
+    mod listeners;
+    mod requests;
 }

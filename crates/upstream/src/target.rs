@@ -149,7 +149,13 @@ impl Upstream {
     /// The next target by weighted round robin, leaving out those already tried (a bit per index; targets past the
     /// 64th are never left out).
     pub fn pick(&self, tried: u64) -> Option<(usize, &Arc<Target>)> {
-        let start = self.next.fetch_add(1, Ordering::Relaxed);
+        // A second choice for the same request must not move the turn of the next one, or a dead target would be the first
+        // choice of every request.
+        let start = if tried == 0 {
+            self.next.fetch_add(1, Ordering::Relaxed)
+        } else {
+            self.next.load(Ordering::Relaxed)
+        };
         (0..self.order.len()).find_map(|step| {
             let at = start.wrapping_add(step) % self.order.len();
             let index = usize::from(*self.order.get(at)?);
