@@ -208,7 +208,7 @@ mod tests {
         let problem = check(Fault::EarlyClose, Some("*/*"));
         assert_eq!(
             problem,
-            "502\nContent-Type: application/problem+json\nContent-Length: 254\nCache-Control: no-store\n\
+            "502\nContent-Type: application/problem+json\nContent-Length: 234\nCache-Control: no-store\n\
              {\"type\":\"urn:clearway:fault:early-close\",\"title\":\"Bad Gateway\",\"status\":502,\"detail\":\"The \
              server behind this service closed the connection without an answer.\",\"request_id\":\
              \"00000000-0000-0000-0000-000000000000\",\"fault\":\"early-close\"}\n"

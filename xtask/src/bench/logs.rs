@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::process::pause;
+use super::process::{hurry, pause};
 
 /// How long a proxy may keep lines in its buffers after a run: Caddy and Envoy write once a second.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(4);
@@ -99,6 +99,7 @@ impl Sink {
         let thread = std::thread::spawn({
             let (count, stop) = (Arc::clone(&count), Arc::clone(&stop));
             move || {
+                // The queue of a datagram socket holds 10 lines.
                 hurry();
                 while !stop.load(Ordering::Relaxed) {
                     if let Ok(received) = receive(&socket) {
@@ -118,12 +119,6 @@ impl Drop for Sink {
             let _ = thread.join();
         }
     }
-}
-
-/// Prefers this thread to the load generator and the backend, where we may: the queue of a datagram socket holds 10 lines.
-fn hurry() {
-    // SAFETY: setpriority touches no memory of ours; on Linux, 0 is the calling thread alone.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
 /// How many datagrams one system call takes in. The kernel holds 10 for such a socket, so more is of no use.

@@ -21,8 +21,9 @@ pub(super) struct Member {
 pub(super) struct Memory {
     /// Resident, pages that processes share counted in each.
     pub(super) rss: u64,
-    /// Resident, shared pages counted by halves, thirds and so on.
-    pub(super) pss: u64,
+    /// Of that, heaps and stacks, pages that the tree shares since a fork counted once. Unlike RSS or PSS it does not
+    /// depend on who else runs the same program.
+    pub(super) anonymous: u64,
 }
 
 /// The fields of `/proc/PID/stat` that matter here; times in ticks.
@@ -58,12 +59,12 @@ pub(super) fn cpu(root: u32) -> anyhow::Result<Duration> {
 }
 
 pub(super) fn memory(root: u32) -> anyhow::Result<Memory> {
-    let mut sum = Memory { rss: 0, pss: 0 };
+    let mut sum = Memory { rss: 0, anonymous: 0 };
     for (pid, _) in members(root) {
         let path = format!("/proc/{pid}/smaps_rollup");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
         sum.rss += kilobytes(&text, "Rss:")?;
-        sum.pss += kilobytes(&text, "Pss:")?;
+        sum.anonymous += kilobytes(&text, "Pss_Anon:")?;
     }
     if sum.rss == 0 {
         bail!("process {root} has ended");
@@ -130,7 +131,8 @@ mod tests {
     #[test]
     fn this_process_has_used_memory_and_a_tree() {
         let own = std::process::id();
-        assert!(memory(own).unwrap().rss >= memory(own).unwrap().pss / 2);
+        let used = memory(own).unwrap();
+        assert!(used.anonymous > 0 && used.rss > used.anonymous, "{used:?}");
         assert!(tree(own).iter().any(|member| member.pid == own && is_alive(member)));
         assert!(cpu(own).is_ok());
     }

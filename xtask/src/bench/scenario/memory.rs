@@ -31,7 +31,7 @@ const KIB: f64 = 1024.0;
 
 const METRICS: &[Metric] = &[
     Metric { title: "at rest, RSS MiB", digits: 1, compared: Compared::RatioOfFirst },
-    Metric { title: "at rest, PSS MiB", digits: 1, compared: Compared::Not },
+    Metric { title: "of it anonymous, MiB", digits: 1, compared: Compared::Not },
     Metric { title: "idle HTTP/1.1, KiB each", digits: 2, compared: Compared::RatioOfFirst },
     Metric { title: "idle TLS, KiB each", digits: 2, compared: Compared::Not },
     Metric { title: "idle HTTP/2, KiB each", digits: 2, compared: Compared::Not },
@@ -70,8 +70,8 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
     let [first, second, connections] = amounts(scale);
     let description = format!(
         "A new process per figure: at rest after its start; then with {} idle connections in the clear, or {} over \
-         TLS, or {} of HTTP/2, each after one request (difference of PSS \
-         to the same process after its first connection). The second table is of one long run: RSS \
+         TLS, or {} of HTTP/2, each after one request (anonymous memory \
+         beyond that of the same process after its first connection). The second table is of one long run: RSS \
          after {first} requests, and after {second} requests more and {connections} connections with one request.",
         IDLE_HTTP1 / scale,
         IDLE_ENCRYPTED / scale,
@@ -101,7 +101,7 @@ fn idle(bench: &Bench, peer: &Peer, scale: u64) -> anyhow::Result<Vec<f64>> {
         let running = start(bench, peer)?;
         if values.is_empty() {
             let rest = usage::memory(running.pid())?;
-            values.extend([rest.rss as f64 / MIB, rest.pss as f64 / MIB]);
+            values.extend([rest.rss as f64 / MIB, rest.anonymous as f64 / MIB]);
         }
         let port = if kind == "http1" { running.http } else { running.https };
         // What the first connection needs once, for all that follow, is not the price of a connection.
@@ -112,7 +112,7 @@ fn idle(bench: &Bench, peer: &Peer, scale: u64) -> anyhow::Result<Vec<f64>> {
         pause(SETTLE)?;
         let loaded = usage::memory(running.pid())?;
         drop(held);
-        values.push((loaded.pss as f64 - before.pss as f64) / KIB / count as f64);
+        values.push((loaded.anonymous as f64 - before.anonymous as f64) / KIB / count as f64);
     }
     Ok(values)
 }
