@@ -41,34 +41,26 @@ impl Poller {
 
     /// The tokens of sockets that are ready, after at most `time`.
     pub(super) fn wait(&mut self, time: Duration) -> io::Result<Vec<usize>> {
-        if !time.is_zero() {
-            self.sleep(time)?;
-        }
-        // SAFETY: the buffer has room for as many events as are asked for.
-        let count = unsafe {
-            libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), EVENTS_MAX as i32, 0)
-        };
-        match usize::try_from(count) {
-            Ok(count) => Ok(self.events.iter().take(count).map(|event| event.u64 as usize).collect()),
-            Err(_) => none_if_interrupted(Vec::new()),
-        }
-    }
-
-    /// Until something is ready or the time is over. ppoll on the epoll descriptor, because epoll_wait itself counts
-    /// in milliseconds.
-    fn sleep(&self, time: Duration) -> io::Result<()> {
-        let mut entry = libc::pollfd { fd: self.epoll.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         let time = libc::timespec {
             tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(1),
             tv_nsec: time.subsec_nanos().into(),
         };
-        // SAFETY: both pointers are to live values, and one entry is what we say.
-        let result = unsafe { libc::ppoll(&raw mut entry, 1, &raw const time, std::ptr::null()) };
-        if result >= 0 { Ok(()) } else { none_if_interrupted(()) }
+        // SAFETY: the buffer has room for as many events as are asked for, the time lives, no signals are masked.
+        let count = unsafe {
+            libc::epoll_pwait2(
+                self.epoll.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                EVENTS_MAX as i32,
+                &raw const time,
+                std::ptr::null(),
+            )
+        };
+        match usize::try_from(count) {
+            Ok(count) => Ok(self.events.iter().take(count).map(|event| event.u64 as usize).collect()),
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() == io::ErrorKind::Interrupted { Ok(Vec::new()) } else { Err(error) }
+            }
+        }
     }
-}
-
-fn none_if_interrupted<T>(nothing: T) -> io::Result<T> {
-    let error = io::Error::last_os_error();
-    if error.kind() == io::ErrorKind::Interrupted { Ok(nothing) } else { Err(error) }
 }

@@ -138,6 +138,13 @@ impl Client {
 
 /// Whether an answer is right; `None` while it is not complete.
 fn judge(received: &[u8]) -> Option<bool> {
+    // Nearly all are right and come in one piece, and what this costs is a part of what is measured.
+    if let Some(head) = received.strip_suffix(SMALL.as_bytes())
+        && head.starts_with(b"HTTP/1.1 200 ")
+        && memchr::memmem::find(head, b"\r\n\r\n") == head.len().checked_sub(4)
+    {
+        return Some(true);
+    }
     let at = memchr::memmem::find(received, b"\r\n\r\n")?;
     let (head, rest) = received.split_at(at);
     let body = rest.get(4..)?;
