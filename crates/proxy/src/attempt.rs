@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use model::gateway::{HostRewrite, Scheme};
 use model::{Exchange, Fault, Phase, Retry};
-use upstream::{Addresses, DialTimes, Failure, Lease, Request, Target};
+use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
 use crate::attempt_log;
@@ -159,7 +159,7 @@ impl<D: Downstream> Trial<'_, D> {
         let clock = &self.ctx.worker.clock;
         let pool = &self.ctx.worker.pool;
         let upstream = &self.destination.upstream;
-        if !fresh && let Some((lease, reuse)) = pool.take(upstream, target, clock.now()) {
+        if !fresh && let Some((lease, reuse)) = pool.take(upstream, target, self.facts.upgrade, clock.now()) {
             let attempt = attempt_log::current(self.record);
             attempt.address = lease.address();
             attempt.reuse = Some(reuse);
@@ -167,9 +167,10 @@ impl<D: Downstream> Trial<'_, D> {
         }
         let peer = self.ctx.peer;
         let addresses = peer.client.zip(peer.local).map(|(client, listener)| Addresses { client, listener });
+        let purpose = Purpose { addresses, upgrade: self.facts.upgrade };
         let mut times = DialTimes::default();
         let dialed = {
-            let mut dial = Box::pin(pool.dial(upstream, target, addresses, &mut times));
+            let mut dial = Box::pin(pool.dial(upstream, target, purpose, &mut times));
             let watch = self.client.body_is_read();
             poll_fn(|cx| {
                 if let Poll::Ready(result) = dial.as_mut().poll(cx) {

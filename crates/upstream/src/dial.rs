@@ -48,11 +48,20 @@ pub struct Addresses {
     pub listener: SocketAddr,
 }
 
+/// What a connection is made for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Purpose {
+    /// The client and the listener, for the PROXY header.
+    pub addresses: Option<Addresses>,
+    /// A request that wants to switch protocols, which HTTP/2 cannot.
+    pub upgrade: bool,
+}
+
 /// Makes a connection. The times of the steps that did happen are filled in when it fails, too.
 pub(crate) async fn dial(
     upstream: &Upstream,
     target: &Target,
-    addresses: Option<Addresses>,
+    purpose: Purpose,
     times: &mut DialTimes,
 ) -> Result<Dialed, Failure> {
     let limits = &upstream.settings.timeouts;
@@ -72,11 +81,12 @@ pub(crate) async fn dial(
             (Socket::Tcp(stream), Some(address))
         }
     };
-    if let (Some(version), Some(addresses)) = (upstream.settings.proxy_protocol, addresses) {
+    if let (Some(version), Some(addresses)) = (upstream.settings.proxy_protocol, purpose.addresses) {
         send_proxy_header(&mut socket, version, addresses).await?;
     }
     let transport = match (target.settings.scheme, &upstream.tls) {
-        (Scheme::Https, Some(config)) => {
+        (Scheme::Https, Some(tls)) => {
+            let config = if purpose.upgrade { &tls.http1 } else { &tls.any };
             let started = Instant::now();
             let transport = handshake(socket, target, config, limits.tls).await?;
             times.tls = Some(started.elapsed());

@@ -18,7 +18,7 @@ mod target;
 pub mod tls;
 
 pub use connection::{Connection, Request, UploadFailure};
-pub use dial::{Addresses, DialTimes};
+pub use dial::{Addresses, DialTimes, Purpose};
 pub use failure::Failure;
 pub use pool::{Lease, Pool, SWEEP_EVERY, head_limits};
 pub use resolve::Resolver;

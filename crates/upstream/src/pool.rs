@@ -16,7 +16,7 @@ use model::gateway::Scheme;
 use wire::http1::HeadLimits;
 
 use crate::connection::Connection;
-use crate::dial::{Addresses, DialTimes, dial};
+use crate::dial::{DialTimes, Purpose, dial};
 use crate::failure::Failure;
 use crate::http1::Http1;
 use crate::http2::Http2Connection;
@@ -72,12 +72,12 @@ impl Pool {
         &self,
         upstream: &Arc<Upstream>,
         target: &Arc<Target>,
-        addresses: Option<Addresses>,
+        purpose: Purpose,
         times: &mut DialTimes,
     ) -> Result<Lease, Failure> {
         // A PROXY header speaks for one client: such a connection is not for another.
         let may_share = upstream.settings.proxy_protocol.is_none();
-        let dialed = dial(upstream, target, addresses, times).await?;
+        let dialed = dial(upstream, target, purpose, times).await?;
         let open = Open::new(target, dialed.address);
         let is_http2 = match target.settings.scheme {
             Scheme::H2c => true,
@@ -101,11 +101,12 @@ impl Pool {
         Ok(Lease::new(connection, upstream, target, open))
     }
 
-    /// A pooled connection to the target, if there is a good one.
+    /// A pooled connection to the target, if there is a good one; for an upgrade one of HTTP/1.1.
     pub fn take(
         &self,
         upstream: &Arc<Upstream>,
         target: &Arc<Target>,
+        upgrade: bool,
         now: Instant,
     ) -> Option<(Lease, Reuse)> {
         let mut targets = self.targets.borrow_mut();
@@ -117,6 +118,9 @@ impl Pool {
             let idle_for = now.saturating_duration_since(connection.idle_since);
             let reuse = Reuse { requests: connection.served, idle: idle_for };
             return Some((Lease::new(Connection::Http1(connection), upstream, target, open), reuse));
+        }
+        if upgrade {
+            return None;
         }
         let settings = idle.settings;
         idle.http2.retain(|(connection, _)| {

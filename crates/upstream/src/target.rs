@@ -9,11 +9,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use model::gateway::{Endpoint, Scheme};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
 use crate::resolve::{Resolution, ResolvedName, Resolver};
-use crate::tls::{self, CertificateError};
+use crate::tls::{self, CertificateError, ClientTls};
 
 /// An upstream that serves.
 #[derive(Debug)]
@@ -23,7 +22,7 @@ pub struct Upstream {
     /// Target indices in an order that spreads the weights smoothly.
     order: Box<[u16]>,
     next: AtomicUsize,
-    pub(crate) tls: Option<Arc<ClientConfig>>,
+    pub(crate) tls: Option<ClientTls>,
 }
 
 /// A target that serves.
@@ -72,7 +71,7 @@ impl Registry {
         settings: &Arc<model::gateway::Upstream>,
     ) -> Result<Arc<Upstream>, CertificateError> {
         let needs_tls = settings.targets.iter().any(|target| target.scheme == Scheme::Https);
-        let tls = if needs_tls { Some(tls::client_config(&settings.tls)?) } else { None };
+        let tls = if needs_tls { Some(tls::client_tls(&settings.tls)?) } else { None };
         let targets = settings
             .targets
             .iter()

@@ -20,8 +20,27 @@ pub fn provider() -> Arc<CryptoProvider> {
     PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())).clone()
 }
 
-/// Builds the client side for one upstream. `http2_only` offers only HTTP/2.
-pub fn client_config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, CertificateError> {
+/// The client side of one upstream.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientTls {
+    /// Offers all protocols that are allowed.
+    pub any: Arc<ClientConfig>,
+    /// Offers HTTP/1.1 only, for requests that want to upgrade (RFC 9113 section 8.6).
+    pub http1: Arc<ClientConfig>,
+}
+
+/// Builds the client side for one upstream.
+pub(crate) fn client_tls(settings: &UpstreamTls) -> Result<ClientTls, CertificateError> {
+    let mut any = client_config(settings)?;
+    any.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let http1 = Arc::new(any.clone());
+    if settings.http2 {
+        any.alpn_protocols.insert(0, b"h2".to_vec());
+    }
+    Ok(ClientTls { any: Arc::new(any), http1 })
+}
+
+fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, CertificateError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
@@ -30,7 +49,7 @@ pub fn client_config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, Certif
     } else {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider())))
     };
-    let mut config = match &settings.client_certificate {
+    Ok(match &settings.client_certificate {
         Some(files) => {
             let (chain, key) = read_pair(files)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -41,10 +60,7 @@ pub fn client_config(settings: &UpstreamTls) -> Result<Arc<ClientConfig>, Certif
             })?
         }
         None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols =
-        if settings.http2 { vec![b"h2".to_vec(), b"http/1.1".to_vec()] } else { vec![b"http/1.1".to_vec()] };
-    Ok(Arc::new(config))
+    })
 }
 
 /// Reads a chain and its key from PEM files.

@@ -331,3 +331,27 @@ async fn slow_heads_end_in_408_and_idle_connections_in_silence() {
     assert_eq!(gateway.records(1).await[0].status, 200);
     assert_eq!(gateway.more_records(), []);
 }
+
+#[tokio::test]
+async fn an_upgrade_behind_tls_gets_http1_where_others_get_http2() {
+    let authority = testkit::Authority::new();
+    let certificate = authority.issue(&["localhost", "127.0.0.1"]);
+    let upstream = Upstream::builder().tls(&certificate, &["h2", "http/1.1"]).script([vec![
+        Step::ReadUntil(b"\r\n\r\n"),
+        Step::send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nhello"),
+        Step::AwaitEnd,
+    ]]);
+    let settings = format!("tls: {{ ca: \"{}\" }}", authority.file().display());
+    let mut gateway = Gateway::to(&upstream.url_as("https"), &settings);
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    assert_eq!(client.response("GET").await.status, 101);
+    assert_eq!(client.read_exactly(5).await.unwrap(), b"hello");
+    drop(client);
+    assert_eq!(gateway.record().await.status, 101);
+    let answering =
+        Upstream::builder().tls(&certificate, &["h2", "http/1.1"]).http2(|_| testkit::Http2Answer::ok("two"));
+    let mut gateway = Gateway::to(&answering.url_as("https"), &settings);
+    assert_eq!(gateway.get("/").await.body_text(), "two");
+    assert_eq!(line(&gateway.record().await), "200 upstream done ok | upstream done ok status:200");
+}
