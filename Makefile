@@ -17,7 +17,7 @@ test: setup
 setup:
 	@tests/setup.sh
 
-# What Clearway costs beside other proxies: docs/benchmarks.md. Takes half an hour, on a quiet machine.
+# What Clearway costs beside other proxies: docs/benchmarks.md. Takes most of an hour, on a quiet machine.
 bench:
 	@tests/setup.sh bench
 	@cargo xtask bench

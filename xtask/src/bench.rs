@@ -71,14 +71,14 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         None => build(root)?,
     };
     let environment = root.join("target/bench-venv");
-    let (mut peers, mut missing) = peer::find(&clearway, &environment, root);
+    let (mut peers, mut missing) =
+        peer::find(&clearway, &environment, options.binary.is_none().then_some(root));
     peers.retain(|peer| options.wants(peer.kind));
     missing.retain(|missing| options.wants(missing.kind));
     if let Some(clearway) = missing.iter().find(|missing| missing.kind == Kind::Clearway) {
         bail!("failed to find Clearway: {}", clearway.reason);
     }
-    let command = std::iter::once("cargo xtask bench").chain(arguments.iter().copied());
-    let command = command.collect::<Vec<_>>().join(" ");
+    let command = options::shown(arguments);
     let seconds = options.time().as_secs();
     let surroundings = Surroundings::look(command, options.rounds, seconds, &peers, &missing)?;
     if surroundings.is_busy() {
@@ -90,13 +90,27 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let root = root.to_owned();
     let bench = Bench { options, root, peers, missing, certificate, backend, files_max, folder };
     let mut sections = Vec::new();
+    let mut failed = Vec::new();
     for scenario in bench.options.scenarios() {
         crate::say(&format!("==> bench: {}", scenario.name));
-        let section = (scenario.run)(&bench)?;
-        print(&format!("## {}\n\n{}", section.scenario, section.markdown(&surroundings)));
-        sections.push(section);
+        match (scenario.run)(&bench) {
+            Ok(section) => {
+                print(&format!("## {}\n\n{}", section.title, section.markdown(&surroundings)));
+                bench.publish(&section, &surroundings)?;
+                sections.push(section);
+            }
+            Err(error) if process::was_interrupted() => return Err(error),
+            // What the others take an hour to measure is not given up for one of them.
+            Err(error) => {
+                crate::say(&format!("bench: {} failed: {error:#}", scenario.name));
+                failed.push(scenario.name);
+            }
+        }
     }
-    bench.publish(&sections, &surroundings)?;
+    if !failed.is_empty() {
+        bail!("failed to measure {}", failed.join(", "));
+    }
+    bench.publish_summary(&sections, &surroundings)?;
     report::require_valid(&sections)
 }
 
@@ -164,28 +178,35 @@ impl Bench {
         crate::say(&format!("    round {}/{rounds} {name}: {}", round + 1, parts.join(", ")));
     }
 
-    /// Writes what was asked to be written.
-    fn publish(&self, sections: &[Section], surroundings: &Surroundings) -> anyhow::Result<()> {
+    /// Writes the tables of a scenario, if that was asked for.
+    fn publish(&self, section: &Section, surroundings: &Surroundings) -> anyhow::Result<()> {
         if !self.options.write {
             return Ok(());
         }
-        let document = self.root.join(DOCUMENT);
-        for section in sections {
-            let name = format!("bench:{}", section.scenario);
-            report::replace_in(&document, &name, &section.markdown(surroundings))?;
+        let name = format!("bench:{}", section.scenario);
+        report::replace_in(&self.root.join(DOCUMENT), &name, &section.markdown(surroundings))?;
+        crate::say(&format!("bench: wrote '{}' of {DOCUMENT}", section.title));
+        Ok(())
+    }
+
+    /// Writes the summary, if that was asked for and everything was measured.
+    fn publish_summary(&self, sections: &[Section], surroundings: &Surroundings) -> anyhow::Result<()> {
+        if !self.options.write {
+            return Ok(());
         }
-        crate::say(&format!("bench: wrote {DOCUMENT}"));
-        let readme = std::fs::read_to_string(self.root.join(README)).unwrap_or_default();
-        let names = self.peers.iter().map(|peer| peer.kind.name()).collect::<Vec<_>>();
-        let summary = report::summary(sections, surroundings, &names);
         if !self.options.is_whole() {
             crate::say(
                 "bench: left the summary in README.md alone, because this was not a run of everything",
             );
-        } else if let Some(text) = report::replace(&readme, "bench", &summary) {
-            std::fs::write(self.root.join(README), text).context("failed to write README.md")?;
-            crate::say("bench: wrote README.md");
+            return Ok(());
         }
+        let names: Vec<&str> = self.peers.iter().map(|peer| peer.kind.name()).collect();
+        report::replace_in(
+            &self.root.join(README),
+            "bench",
+            &report::summary(sections, surroundings, &names),
+        )?;
+        crate::say("bench: wrote the summary in README.md");
         Ok(())
     }
 }

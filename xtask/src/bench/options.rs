@@ -87,6 +87,16 @@ impl Options {
     }
 }
 
+/// The command as it is published: where a binary lay is of no use to a reader.
+pub(super) fn shown(arguments: &[&str]) -> String {
+    let mut words = vec!["cargo xtask bench"];
+    for (index, word) in arguments.iter().enumerate() {
+        let is_path = index.checked_sub(1).and_then(|before| arguments.get(before)) == Some(&"--binary");
+        words.push(if is_path { "PATH" } else { word });
+    }
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +116,12 @@ mod tests {
         assert_eq!(options.rounds, 2);
         assert!(options.wants(Kind::Clearway) && options.wants(Kind::Nginx) && !options.wants(Kind::Envoy));
         assert!(!options.is_whole());
+    }
+
+    #[test]
+    fn a_path_is_not_published() {
+        let shown = shown(&["tls", "--binary", "/somewhere/clearway", "--rounds", "7"]);
+        assert_eq!(shown, "cargo xtask bench tls --binary PATH --rounds 7");
     }
 
     #[test]

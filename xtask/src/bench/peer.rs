@@ -155,13 +155,18 @@ impl Peer {
 }
 
 /// Finds all proxies; those from PyPI are installed into `environment` when they are not there.
-pub(super) fn find(clearway: &Path, environment: &Path, root: &Path) -> (Vec<Peer>, Vec<Missing>) {
+/// `checkout` is what `clearway` was built from, if that is known.
+pub(super) fn find(
+    clearway: &Path,
+    environment: &Path,
+    checkout: Option<&Path>,
+) -> (Vec<Peer>, Vec<Missing>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for &kind in KINDS {
         let result = match kind {
             Kind::Caddy => caddy::find(environment),
-            Kind::Clearway => clearway::find(clearway, root),
+            Kind::Clearway => clearway::find(clearway, checkout),
             Kind::Envoy => envoy::find(environment),
             Kind::Haproxy => haproxy::find(),
             Kind::Nginx => nginx::find(),

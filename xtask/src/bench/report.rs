@@ -7,9 +7,10 @@ use anyhow::{Context, bail};
 
 use super::peer::{Missing, Peer};
 use super::process::answer_of;
-use super::table::Table;
+use super::table::{Compared, Table};
 
 /// On what the figures were taken.
+#[derive(Default)]
 pub(super) struct Surroundings {
     date: String,
     system: String,
@@ -77,6 +78,7 @@ fn wrk_version() -> String {
 /// What one scenario gave.
 pub(super) struct Section {
     pub(super) scenario: &'static str,
+    pub(super) title: &'static str,
     /// What was done, in a sentence or two.
     pub(super) description: String,
     pub(super) tables: Vec<Table>,
@@ -89,19 +91,18 @@ impl Section {
     }
 }
 
-/// The first figure of every section for every proxy, one line a section.
+/// Every figure that is compared with Clearway's, one line a figure, one column a proxy.
 pub(super) fn summary(sections: &[Section], surroundings: &Surroundings, names: &[&str]) -> String {
     let mut text = format!("| | {} |\n|---|{}\n", names.join(" | "), "---:|".repeat(names.len()));
     for section in sections {
-        let Some(table) = section.tables.first() else { continue };
-        let Some(metric) = table.metrics.first() else { continue };
-        let cells: Vec<String> =
-            names.iter().map(|name| table.headline(name).unwrap_or_else(|| "-".to_owned())).collect();
-        // A scenario about one proxy alone has no place in a comparison.
-        if cells.iter().all(|cell| cell == "-") {
-            continue;
+        for table in &section.tables {
+            for (number, metric) in table.metrics.iter().enumerate() {
+                if metric.compared == Compared::RatioOfFirst {
+                    let cells: Vec<String> = names.iter().map(|name| table.median(name, number)).collect();
+                    text += &format!("| {}: {} | {} |\n", section.title, metric.title, cells.join(" | "));
+                }
+            }
         }
-        text += &format!("| {}: {} | {} |\n", section.scenario, metric.title, cells.join(" | "));
     }
     format!("{text}\n{}", surroundings.markdown())
 }
@@ -140,6 +141,25 @@ pub(super) fn require_valid(sections: &[Section]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::table::{Metric, Row, Sample};
+
+    #[test]
+    fn a_summary_has_what_is_compared() {
+        let metric = |title, compared| Metric { title, digits: 1, compared };
+        let row = |name: &str, value| Row {
+            name: name.to_owned(),
+            samples: vec![Sample { values: vec![value, 0.0], faults: Vec::new() }],
+            absent: None,
+        };
+        let table = Table {
+            metrics: vec![metric("µs", Compared::RatioOfFirst), metric("extra", Compared::Not)],
+            rows: vec![row("us", 1.0), row("them", 2.0), Row::absent("others", "not installed")],
+        };
+        let section = Section { scenario: "x", title: "X", description: String::new(), tables: vec![table] };
+        let text = summary(&[section], &Surroundings::default(), &["us", "them", "others"]);
+        let expect = "| | us | them | others |\n|---|---:|---:|---:|\n| X: µs | 1.0 | 2.0 | - |\n\n";
+        assert!(text.starts_with(expect), "{text}");
+    }
 
     #[test]
     fn sections_are_replaced_between_their_markers() {

@@ -109,13 +109,15 @@ impl Table {
         lines.join("\n") + "\n"
     }
 
-    /// The first metric of a row as text, for a summary.
-    pub(super) fn headline(&self, name: &str) -> Option<String> {
-        let row = self.rows.iter().find(|row| row.name == name)?;
-        let median = Spread::of(&row.values(0))?.median;
-        let digits = self.metrics.first()?.digits;
+    /// A figure as text, for a summary.
+    pub(super) fn median(&self, name: &str, metric: usize) -> String {
+        let row = self.rows.iter().find(|row| row.name == name);
+        let spread = row.and_then(|row| Spread::of(&row.values(metric)));
+        let (Some(row), Some(spread), Some(metric)) = (row, spread, self.metrics.get(metric)) else {
+            return "-".to_owned();
+        };
         let mark = if row.remarks().is_empty() { "" } else { " (invalid)" };
-        Some(format!("{median:.digits$}{mark}"))
+        format!("{:.digits$}{mark}", spread.median, digits = metric.digits)
     }
 
     fn cells(&self, index: usize, number: usize) -> Vec<String> {

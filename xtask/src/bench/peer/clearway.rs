@@ -9,14 +9,20 @@ use super::super::logs::Log;
 use super::super::process::answer_of;
 use super::{PATIENCE, Plan, Start, version_in, write};
 
-pub(super) fn find(program: &Path, root: &Path) -> anyhow::Result<(PathBuf, String)> {
+/// `checkout` is what the program was built from, if that is known.
+pub(super) fn find(program: &Path, checkout: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {
     if !program.is_file() {
         bail!("there is no {}", program.display());
     }
     let version =
         answer_of(program, &["--version"]).map_or_else(|_| "unknown".to_owned(), |v| version_in(&v));
-    let root = root.to_string_lossy();
-    let commit = answer_of("git", &["-C", &root, "rev-parse", "--short", "HEAD"]).unwrap_or_default();
+    let commit = match checkout {
+        Some(root) => {
+            let root = root.to_string_lossy();
+            answer_of("git", &["-C", &root, "describe", "--always", "--dirty"]).unwrap_or_default()
+        }
+        None => "(a given binary)".to_owned(),
+    };
     Ok((program.to_owned(), format!("{version} {commit}").trim().to_owned()))
 }
 

@@ -43,5 +43,10 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         "The load of `http1` on Clearway alone. The first difference is what record, log line and \
                        store cost together; the threads that pack and store are in it."
             .to_owned();
-    Ok(Section { scenario: "http1-cost", description, tables: vec![table] })
+    Ok(Section {
+        scenario: "http1-cost",
+        title: "What log and records cost",
+        description,
+        tables: vec![table],
+    })
 }

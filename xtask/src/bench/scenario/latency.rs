@@ -52,5 +52,5 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
          connections, the small JSON, HTTP/1.1 in the clear. The client is the bench's own: requests begin on \
          schedule, and each is timed from the moment it was due."
     );
-    Ok(Section { scenario: "latency", description, tables: vec![table] })
+    Ok(Section { scenario: "latency", title: "Latency", description, tables: vec![table] })
 }

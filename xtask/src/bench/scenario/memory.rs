@@ -78,7 +78,7 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         IDLE_ENCRYPTED / scale,
     );
     let tables = vec![Table { metrics: METRICS.to_vec(), rows }, growth];
-    Ok(Section { scenario: "memory", description, tables })
+    Ok(Section { scenario: "memory", title: "Memory", description, tables })
 }
 
 fn failed(error: anyhow::Error) -> anyhow::Result<Sample> {

@@ -40,5 +40,5 @@ pub(super) fn run(bench: &Bench) -> anyhow::Result<Section> {
         "{STREAMS} server-sent-event streams at once, one event per 100 ms each, HTTP/1.1 in the clear on both sides. \
          Every event is numbered; the delay is from the server's write to the client's read."
     );
-    Ok(Section { scenario: "streams", description, tables: vec![table] })
+    Ok(Section { scenario: "streams", title: "Event streams", description, tables: vec![table] })
 }

@@ -30,7 +30,7 @@ pub(super) fn http1(bench: &Bench) -> anyhow::Result<Section> {
     let description = format!(
         "wrk, {CONNECTIONS} connections that are kept, {bytes} bytes of JSON, HTTP/1.1 in the clear on both sides."
     );
-    Ok(Section { scenario: "http1", description, tables: vec![table] })
+    Ok(Section { scenario: "http1", title: "HTTP/1.1", description, tables: vec![table] })
 }
 
 pub(super) fn tls(bench: &Bench) -> anyhow::Result<Section> {
@@ -38,7 +38,7 @@ pub(super) fn tls(bench: &Bench) -> anyhow::Result<Section> {
         wrk(url, CONNECTIONS, time, &bench.certificate, bench.folder.path())
     })?;
     let description = format!("The same over TLS in front ({AGREED}).");
-    Ok(Section { scenario: "tls", description, tables: vec![table] })
+    Ok(Section { scenario: "tls", title: "TLS", description, tables: vec![table] })
 }
 
 pub(super) fn http2(bench: &Bench) -> anyhow::Result<Section> {
@@ -51,7 +51,7 @@ pub(super) fn http2(bench: &Bench) -> anyhow::Result<Section> {
         "h2load, {HTTP2_CLIENTS} connections with {HTTP2_STREAMS} streams each, the small JSON, HTTP/2 over TLS in \
          front ({AGREED}), HTTP/1.1 in the clear behind."
     );
-    Ok(Section { scenario: "http2", description, tables: vec![table] })
+    Ok(Section { scenario: "http2", title: "HTTP/2", description, tables: vec![table] })
 }
 
 pub(super) fn body(bench: &Bench) -> anyhow::Result<Section> {
@@ -72,7 +72,7 @@ pub(super) fn body(bench: &Bench) -> anyhow::Result<Section> {
     let description = format!(
         "wrk, {BODY_CONNECTIONS} connections that are kept, bodies of 1 MiB, HTTP/1.1 in the clear on both sides."
     );
-    Ok(Section { scenario: "body", description, tables: vec![table] })
+    Ok(Section { scenario: "body", title: "Large bodies", description, tables: vec![table] })
 }
 
 pub(super) fn http_url(running: &Running, path: &str) -> String {
