@@ -201,12 +201,15 @@ impl Bench {
             return Ok(());
         }
         let names: Vec<&str> = self.peers.iter().map(|peer| peer.kind.name()).collect();
-        report::replace_in(
-            &self.root.join(README),
-            "bench",
-            &report::summary(sections, surroundings, &names),
-        )?;
-        crate::say("bench: wrote the summary in README.md");
+        let path = self.root.join(README);
+        let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {README}"))?;
+        let summary = report::summary(sections, surroundings, &names);
+        let Some(text) = report::replace(&text, "bench", &summary) else {
+            crate::say(&format!("bench: {README} has no place for a summary"));
+            return Ok(());
+        };
+        std::fs::write(&path, text).with_context(|| format!("failed to write {README}"))?;
+        crate::say(&format!("bench: wrote the summary in {README}"));
         Ok(())
     }
 }
