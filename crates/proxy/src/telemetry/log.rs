@@ -39,7 +39,10 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
     out.push(b'"');
     string(out, "listener", listener);
     if let Some(client) = client {
-        address(out, "client", client);
+        key(out, "client");
+        out.push(b'"');
+        text::ip(out, *client);
+        out.push(b'"');
     }
     plain(out, "protocol", protocol.id());
     flag(out, "tls", *tls);
@@ -75,7 +78,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     let Attempt {
         upstream,
         target,
-        address: peer,
+        address,
         started_micros,
         reuse,
         resolve,
@@ -98,8 +101,11 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     out.extend_from_slice(b"{\"upstream\":");
     text::json(out, upstream);
     string(out, "target", target);
-    if let Some(peer) = peer {
-        address(out, "address", peer);
+    if let Some(peer) = address {
+        key(out, "address");
+        out.push(b'"');
+        text::socket(out, *peer);
+        out.push(b'"');
     }
     number(out, "started_us", *started_micros);
     flag(out, "reused", reuse.is_some());
@@ -217,13 +223,6 @@ fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
     }
 }
 
-fn address(out: &mut Vec<u8>, name: &str, address: &dyn std::fmt::Display) {
-    use std::io::Write;
-    key(out, name);
-    // Writing to a vector does not fail.
-    let _ = write!(out, "\"{address}\"");
-}
-
 /// Appends the line for people, without its line feed: what was asked and answered, and for failures why.
 pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
     let Exchange {
@@ -259,7 +258,8 @@ pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
     text::human(out, path);
     word(out, "", &text::duration_text(*done_micros));
     if let Some(client) = client {
-        word(out, "from ", &client.to_string());
+        out.extend_from_slice(b" from ");
+        text::ip(out, *client);
     }
     if let Some(consumer) = consumer {
         word(out, "consumer ", consumer);
