@@ -52,14 +52,13 @@ pub(crate) enum Acceptor {
 }
 
 impl ListenerState {
-    pub fn new(settings: Arc<Listener>, bound: ListenAddress) -> Result<ListenerState, String> {
-        let tls = ServerTls::for_listener(&settings)?;
-        Ok(ListenerState {
+    pub fn new(settings: Arc<Listener>, bound: ListenAddress, tls: Option<ServerTls>) -> ListenerState {
+        ListenerState {
             bound,
             settings: ArcSwap::new(settings),
             tls: ArcSwap::from_pointee(tls),
             connections: AtomicUsize::new(0),
-        })
+        }
     }
 
     /// The current settings.

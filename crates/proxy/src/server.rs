@@ -110,7 +110,10 @@ impl Server {
                 Vec::new()
             }
         };
-        let (Some(serving), true) = (serving, problems.is_empty()) else { return Err(StartError(problems)) };
+        let (Some(serving), true) = (serving, problems.is_empty()) else {
+            prepared.iter().for_each(|prepared| remove_socket_file(&prepared.address));
+            return Err(StartError(problems));
+        };
         self.shared.serving.store(Arc::new(serving));
         for (listener, tls) in changes {
             if let Some(state) = self.listeners.get(&listener.address) {
@@ -132,6 +135,7 @@ impl Server {
                 for worker in workers {
                     let _ = worker.commands.send(Command::Unlisten(state.bound.clone()));
                 }
+                remove_socket_file(address);
             }
             stays
         });
@@ -174,11 +178,7 @@ impl Server {
             let _ = done.send(());
         });
         let in_time = finished.recv_timeout(grace).is_ok();
-        for state in self.listeners.values() {
-            if let ListenAddress::Unix(path) = &state.bound {
-                let _ = std::fs::remove_file(path);
-            }
-        }
+        self.listeners.keys().for_each(remove_socket_file);
         in_time
     }
 }
@@ -225,11 +225,24 @@ fn prepare(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<Prepared>,
             Err(reason) => problems.push(reason),
         }
     }
-    if problems.is_empty() { Ok(prepared) } else { Err(problems) }
+    if problems.is_empty() {
+        return Ok(prepared);
+    }
+    prepared.iter().for_each(|prepared| remove_socket_file(&prepared.address));
+    Err(problems)
+}
+
+/// A Unix socket outlives its last descriptor as a file.
+fn remove_socket_file(address: &ListenAddress) {
+    if let ListenAddress::Unix(path) = address {
+        // Left behind, it would only be replaced at the next start.
+        let _ = std::fs::remove_file(path);
+    }
 }
 
 fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, String> {
     let address = &listener.address;
+    let tls = ServerTls::for_listener(listener).map_err(|reason| format!("listener {address}: {reason}"))?;
     let (bound, sockets) = listen::bind(address, workers).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
@@ -241,7 +254,6 @@ fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, Str
         ),
         _ => format!("failed to listen on {address}: {error}"),
     })?;
-    let state = ListenerState::new(listener.clone(), bound)
-        .map_err(|reason| format!("listener {address}: {reason}"))?;
+    let state = ListenerState::new(listener.clone(), bound, tls);
     Ok(Prepared { address: address.clone(), state: Arc::new(state), sockets })
 }

@@ -34,7 +34,7 @@ impl Serving {
         for (name, settings) in &gateway.upstreams {
             let kept = previous
                 .and_then(|previous| previous.upstreams.get(name))
-                .filter(|running| running.settings == *settings);
+                .filter(|running| running.is_current_for(settings));
             let running = match kept {
                 Some(running) => Ok(running.clone()),
                 None => registry.upstream(settings),

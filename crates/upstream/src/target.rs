@@ -23,6 +23,8 @@ pub struct Upstream {
     order: Box<[u16]>,
     next: AtomicUsize,
     pub(crate) tls: Option<ClientTls>,
+    /// The state of the certificate files it was made from.
+    tls_files: u64,
 }
 
 /// A target that serves.
@@ -70,6 +72,8 @@ impl Registry {
         &self,
         settings: &Arc<model::gateway::Upstream>,
     ) -> Result<Arc<Upstream>, CertificateError> {
+        // Before they are used: a change in between is then seen by the next reload.
+        let tls_files = tls::files_digest(&settings.tls);
         let needs_tls = settings.targets.iter().any(|target| target.scheme == Scheme::Https);
         let tls = if needs_tls { Some(tls::client_tls(&settings.tls)?) } else { None };
         let targets = settings
@@ -84,6 +88,7 @@ impl Registry {
             order: smooth_order(&weights),
             next: AtomicUsize::new(0),
             tls,
+            tls_files,
         }))
     }
 
@@ -145,6 +150,11 @@ impl Target {
 }
 
 impl Upstream {
+    /// Whether it can go on serving these settings: nothing in them changed, nor in the certificate files they name.
+    pub fn is_current_for(&self, settings: &model::gateway::Upstream) -> bool {
+        *self.settings == *settings && self.tls_files == tls::files_digest(&settings.tls)
+    }
+
     /// The next target by weighted round robin, leaving out those already tried (a bit per index; targets past the
     /// 64th are never left out).
     pub fn pick(&self, tried: u64) -> Option<(usize, &Arc<Target>)> {

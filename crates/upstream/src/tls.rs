@@ -1,5 +1,6 @@
 //! How targets that speak TLS are verified: a rustls client configuration per upstream.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 use std::{fs, io};
@@ -61,6 +62,16 @@ fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, CertificateErro
         }
         None => builder.with_no_client_auth(),
     })
+}
+
+/// Tells one state of the files that the settings name from another; a file that cannot be read is a state too.
+pub(crate) fn files_digest(settings: &UpstreamTls) -> u64 {
+    let own = settings.client_certificate.iter().flat_map(|files| [&files.certificate, &files.key]);
+    let mut digest = DefaultHasher::new();
+    for path in own.chain(&settings.ca) {
+        fs::read(path).ok().hash(&mut digest);
+    }
+    digest.finish()
 }
 
 /// Reads a chain and its key from PEM files.

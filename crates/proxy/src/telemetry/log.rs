@@ -113,17 +113,11 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
         number(out, "reuse_requests", u64::from(*requests));
         number(out, "reuse_idle_us", micros(*idle));
     }
-    for (name, step) in [
-        ("resolve_us", resolve),
-        ("connect_us", connect),
-        ("tls_us", tls),
-        ("send_us", send),
-        ("head_us", await_head),
-    ] {
-        if let Some(step) = step {
-            number(out, name, micros(*step));
-        }
-    }
+    step(out, "resolve_us", resolve);
+    step(out, "connect_us", connect);
+    step(out, "tls_us", tls);
+    step(out, "send_us", send);
+    step(out, "head_us", await_head);
     number(out, "total_us", micros(*total));
     number(out, "bytes_sent", *bytes_sent);
     number(out, "bytes_received", *bytes_received);
@@ -197,6 +191,13 @@ fn key(out: &mut Vec<u8>, name: &str) {
 fn number(out: &mut Vec<u8>, name: &str, value: u64) {
     key(out, name);
     text::number(out, value);
+}
+
+/// A step that happened and ended.
+fn step(out: &mut Vec<u8>, name: &str, took: &Option<Duration>) {
+    if let Some(took) = took {
+        number(out, name, micros(*took));
+    }
 }
 
 fn flag(out: &mut Vec<u8>, name: &str, value: bool) {

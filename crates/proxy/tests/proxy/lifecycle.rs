@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use testkit::{BodyEnd, Gate, Step, Upstream};
+use testkit::{Authority, BodyEnd, Gate, Step, Upstream};
 
-use super::gateway::{Gateway, line, one_upstream};
+use super::gateway::{Gateway, checked, line, one_upstream};
 
 #[tokio::test]
 async fn a_reload_swaps_what_is_served_and_keeps_connections_of_both_sides() {
@@ -33,6 +33,49 @@ async fn a_reload_that_cannot_be_leaves_everything_as_it_was() {
     let error = gateway.reload(&text).unwrap_err();
     assert!(error.0[0].contains("in use"), "{error:?}");
     assert_eq!(gateway.get("/").await.body_text(), "old");
+}
+
+#[tokio::test]
+async fn a_start_and_a_reload_that_fail_leave_no_socket_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (folder.path().join("first.sock"), folder.path().join("second.sock"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let listeners = |path: &std::path::Path, more: &str| {
+        format!("listeners: [{{ address: \"unix:{}\" }}{more}]\n", path.display())
+    };
+    let in_use = format!(", {{ address: \"{taken}\" }}");
+    let registry = upstream::Registry::new(upstream::Resolver::new(tokio::runtime::Handle::current()));
+    proxy::Server::start(checked(&listeners(&first, &in_use)), registry).unwrap_err();
+    assert!(!first.exists());
+
+    let mut gateway = Gateway::start(&listeners(&first, ""));
+    gateway.reload(&listeners(&second, &in_use)).unwrap_err();
+    assert_eq!((first.exists(), second.exists()), (true, false));
+    gateway.reload(&listeners(&second, "")).unwrap();
+    assert_eq!((first.exists(), second.exists()), (false, true));
+}
+
+#[tokio::test]
+async fn certificates_of_an_upstream_are_read_again() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let certificate = authority.issue(&["localhost", "127.0.0.1"]);
+    let upstream = Upstream::builder()
+        .tls(&certificate, &["http/1.1"])
+        .answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec());
+    let file = authority.file();
+    let right = std::fs::read(&file).unwrap();
+    let text = one_upstream(&upstream.url_as("https"), &format!("tls: {{ ca: \"{}\" }}", file.display()));
+    let mut gateway = Gateway::start(&text);
+    assert_eq!(gateway.get("/").await.status, 200);
+    std::fs::copy(other.file(), &file).unwrap();
+    gateway.reload(&text).unwrap();
+    assert_eq!(gateway.get("/").await.status, 502, "the authority is no longer believed");
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    assert!(gateway.reload(&text).is_err());
+    std::fs::write(&file, right).unwrap();
+    gateway.reload(&text).unwrap();
+    assert_eq!(gateway.get("/").await.status, 200);
 }
 
 #[tokio::test]
