@@ -271,7 +271,8 @@ async fn tls_upstreams() {
         Upstream::builder().tls(certificate, &["http/1.1"]).script([steps])
     };
     let begun = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
-    let gate = Gate::new();
+    // One per client: a gate that is open stays open.
+    let gates = [Gate::new(), Gate::new()];
     let cases: [(&str, Upstream); 8] = [
         (
             "tls: none",
@@ -298,20 +299,15 @@ async fn tls_upstreams() {
         ("tls: stall", Upstream::script([vec![Step::ReadSome, Step::Stall]])),
         (
             "body: truncate without close_notify",
-            answering(
-                &authority.issue(&["localhost", "127.0.0.1"]),
-                vec![
-                    Step::ReadHead,
-                    Step::send(begun),
-                    Step::Await(gate.clone()),
-                    Step::FinRaw,
-                    Step::AwaitEnd,
-                ],
+            Upstream::builder().tls(&authority.issue(&["localhost", "127.0.0.1"]), &["http/1.1"]).script(
+                gates.clone().map(|gate| {
+                    vec![Step::ReadHead, Step::send(begun), Step::Await(gate), Step::FinRaw, Step::AwaitEnd]
+                }),
             ),
         ),
     ];
     for (name, upstream) in &cases {
-        for client in [Client1::Get, Client1::Http2Get] {
+        for (client, gate) in [Client1::Get, Client1::Http2Get].into_iter().zip(&gates) {
             let mut gateway = Gateway::to(&upstream.url_as("https"), &ca);
             let gate = Some(gate.clone()).filter(|_| name.starts_with("body"));
             table.gated_case(name, &mut gateway, client, gate).await;
