@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use admin::{
     Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
 };
-use model::gateway::{HostMatch, NamedMatch, PathMatch, Policy, Route, Segment};
+use model::gateway::{NamedMatch, Policy, Route};
 use model::{Exchange, RequestId};
 use proxy::Shared;
 use proxy::telemetry::log;
@@ -167,8 +167,8 @@ fn route_row(service: &str, route: &Route, targets: Vec<String>) -> RouteRow {
         service: service.to_owned(),
         route: route.name.to_string(),
         priority: route.priority,
-        hosts: matches.hosts.iter().map(host_text).collect(),
-        paths: matches.paths.iter().map(path_text).collect(),
+        hosts: matches.hosts.iter().map(ToString::to_string).collect(),
+        paths: matches.paths.iter().map(ToString::to_string).collect(),
         methods: matches.methods.iter().map(ToString::to_string).collect(),
         headers: named(&matches.headers),
         query: named(&matches.query),
@@ -176,30 +176,6 @@ fn route_row(service: &str, route: &Route, targets: Vec<String>) -> RouteRow {
         policies: route.policies.iter().map(policy_text).collect(),
         upstream: route.upstream.to_string(),
         targets,
-    }
-}
-
-fn host_text(host: &HostMatch) -> String {
-    match host {
-        HostMatch::Exact(host) => host.to_string(),
-        HostMatch::Suffix(suffix) => format!("*{suffix}"),
-    }
-}
-
-/// As it is written in the configuration.
-fn path_text(path: &PathMatch) -> String {
-    match path {
-        PathMatch::Exact(path) => path.to_string(),
-        PathMatch::Prefix(prefix) => format!("{prefix}/*"),
-        PathMatch::Regex(pattern) => format!("~{pattern}"),
-        PathMatch::Template(segments) => segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Literal(text) => format!("/{text}"),
-                Segment::Parameter(name) => format!("/{{{name}}}"),
-                Segment::Rest(name) => format!("/{{{name}...}}"),
-            })
-            .collect(),
     }
 }
 

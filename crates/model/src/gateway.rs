@@ -208,6 +208,32 @@ pub enum PathMatch {
     Regex(Box<str>),
 }
 
+/// As configuration writes it.
+impl std::fmt::Display for HostMatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            HostMatch::Exact(host) => f.write_str(host),
+            HostMatch::Suffix(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
+/// As configuration writes it.
+impl std::fmt::Display for PathMatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            PathMatch::Exact(path) => f.write_str(path),
+            PathMatch::Prefix(prefix) => write!(f, "{prefix}/*"),
+            PathMatch::Regex(source) => write!(f, "~ {source}"),
+            PathMatch::Template(segments) => segments.iter().try_for_each(|segment| match segment {
+                Segment::Literal(text) => write!(f, "/{text}"),
+                Segment::Parameter(name) => write!(f, "/{{{name}}}"),
+                Segment::Rest(name) => write!(f, "/{{{name}...}}"),
+            }),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     Literal(Box<str>),
@@ -411,6 +437,23 @@ pub struct Records {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts_and_paths_are_shown_as_configuration_writes_them() {
+        let template =
+            [Segment::Literal("items".into()), Segment::Parameter("id".into()), Segment::Rest("more".into())];
+        for (path, shown) in [
+            (PathMatch::Exact("/a".into()), "/a"),
+            (PathMatch::Prefix("".into()), "/*"),
+            (PathMatch::Prefix("/a".into()), "/a/*"),
+            (PathMatch::Regex("/v[0-9]+".into()), "~ /v[0-9]+"),
+            (PathMatch::Template(template.into()), "/items/{id}/{more...}"),
+        ] {
+            assert_eq!(path.to_string(), shown);
+        }
+        assert_eq!(HostMatch::Suffix(".a.test".into()).to_string(), "*.a.test");
+        assert_eq!(HostMatch::Exact("a.test".into()).to_string(), "a.test");
+    }
 
     #[test]
     fn a_network_contains_its_addresses_and_mapped_ones() {

@@ -1,12 +1,14 @@
 //! HTTP/1.x towards clients: one connection, its requests one after another.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use model::{Fault, Phase};
+use tokio::io::AsyncWrite;
 use upstream::body::{
     BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
 };
@@ -385,9 +387,9 @@ impl Http1 {
         let mut shut = false;
         poll_fn(|cx| {
             if !shut {
-                match std::pin::Pin::new(&mut self.io).poll_shutdown_any(cx) {
-                    Poll::Ready(true) => shut = true,
-                    Poll::Ready(false) => return Poll::Ready(()),
+                match Pin::new(&mut self.io).poll_shutdown(cx) {
+                    Poll::Ready(Ok(())) => shut = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
                     Poll::Pending => return timer.poll(deadline, cx),
                 }
             }
@@ -401,17 +403,6 @@ impl Http1 {
             }
         })
         .await;
-    }
-}
-
-/// Shutting down as a poll that says whether it worked.
-trait Shutdown {
-    fn poll_shutdown_any(self: std::pin::Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<bool>;
-}
-
-impl Shutdown for Transport {
-    fn poll_shutdown_any(self: std::pin::Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<bool> {
-        tokio::io::AsyncWrite::poll_shutdown(self, cx).map(|result| result.is_ok())
     }
 }
 

@@ -113,7 +113,7 @@ fn pairs(route: &Entry) -> Vec<(String, String)> {
     let mut pairs = Vec::new();
     for host in hosts {
         for path in &paths {
-            let shown = format!("`{}{}`", host.map(shown_host).unwrap_or_default(), shown_path(path));
+            let shown = format!("`{}{}`", host.map(ToString::to_string).unwrap_or_default(), path);
             pairs.push((shown, format!("{} {host:?} {path:?} {rest:?}", route.priority)));
         }
     }
@@ -122,30 +122,6 @@ fn pairs(route: &Entry) -> Vec<(String, String)> {
 
 fn or_any<T>(items: &[T]) -> Vec<Option<&T>> {
     if items.is_empty() { vec![None] } else { items.iter().map(Some).collect() }
-}
-
-pub(crate) fn shown_host(host: &HostMatch) -> String {
-    match host {
-        HostMatch::Exact(host) => host.to_string(),
-        HostMatch::Suffix(suffix) => format!("*{suffix}"),
-    }
-}
-
-fn shown_path(path: &PathMatch) -> String {
-    use model::gateway::Segment;
-    match path {
-        PathMatch::Exact(path) => path.to_string(),
-        PathMatch::Prefix(path) => format!("{path}/*"),
-        PathMatch::Regex(source) => format!("~ {source}"),
-        PathMatch::Template(segments) => segments
-            .iter()
-            .map(|segment| match segment {
-                Segment::Literal(text) => format!("/{text}"),
-                Segment::Parameter(name) => format!("/{{{name}}}"),
-                Segment::Rest(name) => format!("/{{{name}...}}"),
-            })
-            .collect(),
-    }
 }
 
 fn hosts_overlap(a: &[HostMatch], b: &[HostMatch]) -> bool {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::gateway::{ApiKey, Match, NamedMatch, PathChange, PathForm, Policy, Route};
 
 use super::consumer::Consumers;
-use super::overlap::{Overlaps, shown_host};
+use super::overlap::Overlaps;
 use super::upstream::{Upstreams, check_total, overridden};
 use crate::ctx::Ctx;
 use crate::decode::{At, Field, List, Map};
@@ -95,7 +95,7 @@ fn name(shape: &shape::Route, taken: &mut HashSet<Arc<str>>, ctx: &mut Ctx) -> A
         return name;
     }
     let path = shape.paths.given().and_then(|paths| paths.iter().next()).map(|path| path.text.to_string());
-    let host = || shape.hosts.given().and_then(|hosts| hosts.iter().next()).map(|host| shown_host(&host.0));
+    let host = || shape.hosts.given().and_then(|hosts| hosts.iter().next()).map(|host| host.0.to_string());
     let base = path.or_else(host).unwrap_or_else(|| "/*".into());
     let mut name: Arc<str> = base.as_str().into();
     let mut number = 2;
