@@ -119,7 +119,7 @@ class Scripted:
             with connection:
                 try:
                     self.answer_once(connection)
-                except ConnectionError:
+                except OSError:
                     pass  # A gateway that has seen enough may reset the connection.
 
     def answer_once(self, connection):
