@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tempfile::TempDir;
 
@@ -55,14 +56,18 @@ impl Authority {
         Certificate { certificate, key: key_file }
     }
 
-    /// A client that believes this authority and nobody else.
-    pub(crate) fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
+    fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).expect("the authority is one");
+        Arc::new(roots)
+    }
+
+    /// A client that believes this authority and nobody else.
+    pub(crate) fn client(&self, alpn: &[&str]) -> Arc<ClientConfig> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has them")
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         config.alpn_protocols = protocols(alpn);
         Arc::new(config)
@@ -70,16 +75,22 @@ impl Authority {
 }
 
 impl Certificate {
-    pub(crate) fn server(&self, alpn: &[&str]) -> Arc<ServerConfig> {
+    /// A server with this certificate, that wants one of `clients` from its peers if given.
+    pub(crate) fn server(&self, alpn: &[&str], clients: Option<&Authority>) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_file_iter(&self.certificate).expect("the file is there");
         let chain = chain.collect::<Result<Vec<_>, _>>().expect("the file is PEM");
         let key = PrivateKeyDer::from_pem_file(&self.key).expect("the key is PEM");
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .expect("the provider has them")
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("the key fits the certificate");
+            .expect("the provider has them");
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(authority) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(authority.roots(), provider());
+                builder.with_client_cert_verifier(verifier.build().expect("the authority is one"))
+            }
+        };
+        let mut config = builder.with_single_cert(chain, key).expect("the key fits the certificate");
         config.alpn_protocols = protocols(alpn);
         Arc::new(config)
     }

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::certificate::Certificate;
+use crate::certificate::{Authority, Certificate};
 use crate::message::{Reader, Request};
 use crate::net::End;
 use crate::script::{self, Step};
@@ -45,6 +46,10 @@ pub struct SeenConnection {
     pub end: Option<End>,
     /// The TLS handshake failed.
     pub tls_failed: bool,
+    /// The name that was asked for in it.
+    pub server_name: Option<String>,
+    /// The certificate that the peer showed in it, in DER.
+    pub client_certificate: Option<Vec<u8>>,
     /// The conversation is over.
     pub over: bool,
 }
@@ -57,7 +62,10 @@ enum Conversation {
     /// The n-th connection follows the n-th script; the last one repeats.
     Script(Arc<[Vec<Step>]>),
     Answer(Arc<Answering>),
-    Http2(Arc<AnsweringHttp2>),
+    Http2 {
+        answer: Arc<AnsweringHttp2>,
+        streams: u32,
+    },
 }
 
 enum Listener {
@@ -79,6 +87,7 @@ pub struct Upstream {
 pub struct UpstreamBuilder {
     path: Option<PathBuf>,
     tls: Option<Arc<ServerConfig>>,
+    streams: Option<u32>,
 }
 
 impl UpstreamBuilder {
@@ -88,7 +97,13 @@ impl UpstreamBuilder {
     }
 
     pub fn tls(mut self, certificate: &Certificate, alpn: &[&str]) -> UpstreamBuilder {
-        self.tls = Some(certificate.server(alpn));
+        self.tls = Some(certificate.server(alpn, None));
+        self
+    }
+
+    /// TLS for peers that show a certificate of this authority.
+    pub fn mutual_tls(mut self, certificate: &Certificate, authority: &Authority) -> UpstreamBuilder {
+        self.tls = Some(certificate.server(&["http/1.1"], Some(authority)));
         self
     }
 
@@ -102,9 +117,16 @@ impl UpstreamBuilder {
         self.start(Conversation::Answer(Arc::new(answer)))
     }
 
+    /// The streams that a connection of HTTP/2 may have at once.
+    pub fn streams(mut self, max: u32) -> UpstreamBuilder {
+        self.streams = Some(max);
+        self
+    }
+
     /// Serves HTTP/2.
     pub fn http2(self, answer: impl Fn(&Request) -> Http2Answer + Send + Sync + 'static) -> Upstream {
-        self.start(Conversation::Http2(Arc::new(answer)))
+        let streams = self.streams.unwrap_or(100);
+        self.start(Conversation::Http2 { answer: Arc::new(answer), streams })
     }
 
     fn start(self, conversation: Conversation) -> Upstream {
@@ -289,10 +311,27 @@ async fn converse(
     record: &Record,
 ) {
     let stream = match (tls, stream) {
-        (Some(config), Stream::Tcp(socket)) => match TlsAcceptor::from(config).accept(socket).await {
-            Ok(accepted) => Stream::Tls(Box::new(accepted.into())),
-            Err(_) => return record.connection(|connection| connection.tls_failed = true),
-        },
+        (Some(config), Stream::Tcp(socket)) => {
+            match TlsAcceptor::from(config).accept(socket).into_fallible().await {
+                Ok(accepted) => {
+                    let (_, session) = accepted.get_ref();
+                    let server_name = session.server_name().map(ToOwned::to_owned);
+                    let own = session.peer_certificates().and_then(<[_]>::first).map(|der| der.to_vec());
+                    record.connection(|connection| {
+                        connection.server_name = server_name;
+                        connection.client_certificate = own;
+                    });
+                    Stream::Tls(Box::new(accepted.into()))
+                }
+                Err((_, mut socket)) => {
+                    record.connection(|connection| connection.tls_failed = true);
+                    // The alert must not be lost to a reset, which a close with unread bytes would be.
+                    let _ = socket.shutdown().await;
+                    let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
+                    return;
+                }
+            }
+        }
         (_, stream) => stream,
     };
     match conversation {
@@ -301,12 +340,11 @@ async fn converse(
             script::run(stream, steps, record).await;
         }
         Conversation::Answer(answer) => serve(stream, &*answer, record).await,
-        Conversation::Http2(answer) => http2::serve(stream, answer, record).await,
+        Conversation::Http2 { answer, streams } => http2::serve(stream, answer, streams, record).await,
     }
 }
 
 async fn serve(mut stream: Stream, answer: &Answering, record: &Record) {
-    use tokio::io::AsyncWriteExt;
     let mut buffer = Vec::new();
     loop {
         let mut reader = Reader { stream: &mut stream, buffer: &mut buffer };

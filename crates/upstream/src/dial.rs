@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use model::gateway::{Endpoint, ProxyProtocolVersion, Scheme};
-use model::{Fault, LimitName, PeerEnd, Phase};
+use model::{Fault, LimitName, Phase};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{sleep, timeout};
@@ -136,7 +136,7 @@ fn connect_failure(error: &io::Error) -> Failure {
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
         _ => Fault::ConnectFailed,
     };
-    Failure::new(Phase::Connect, fault).with_errno(error)
+    Failure::new(Phase::Connect, fault).with_io(error)
 }
 
 async fn connect_any(addresses: &[std::net::IpAddr], port: u16) -> io::Result<(TcpStream, SocketAddr)> {
@@ -186,7 +186,7 @@ async fn send_proxy_header(
     socket
         .write_all(&header)
         .await
-        .map_err(|error| Failure::new(Phase::Connect, Fault::ConnectFailed).with_errno(&error))
+        .map_err(|error| Failure::new(Phase::Connect, Fault::ConnectFailed).with_io(&error))
 }
 
 async fn handshake(
@@ -200,22 +200,9 @@ async fn handshake(
     };
     match timeout(limit, TlsConnector::from(config.clone()).connect(name, socket)).await {
         Ok(Ok(stream)) => Ok(Transport::Tls(Box::new(stream.into()))),
-        Ok(Err(error)) => Err(tls_failure(&error)),
+        Ok(Err(error)) => {
+            Err(Failure::new(Phase::Tls, Fault::TlsFailed).with_io(&error).with_detail(error.to_string()))
+        }
         Err(_) => Err(Failure::timeout(Phase::Tls, Fault::TlsTimeout, LimitName::Tls, limit)),
     }
-}
-
-fn tls_failure(error: &io::Error) -> Failure {
-    let mut failure = Failure::new(Phase::Tls, Fault::TlsFailed);
-    failure.errno = error.raw_os_error();
-    failure.peer_end = match error.kind() {
-        io::ErrorKind::UnexpectedEof => Some(PeerEnd::Fin),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(PeerEnd::Rst),
-        _ => None,
-    };
-    let reason = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    if let Some(rustls::Error::AlertReceived(alert)) = reason {
-        failure.tls_alert = Some(u8::from(*alert));
-    }
-    failure.with_detail(error.to_string())
 }

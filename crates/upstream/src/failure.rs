@@ -27,10 +27,18 @@ impl Failure {
         self
     }
 
-    pub fn with_errno(mut self, error: &io::Error) -> Failure {
+    /// What a read or write on the connection said: its errno, how the peer ended it, the alert it sent under TLS.
+    pub fn with_io(mut self, error: &io::Error) -> Failure {
         self.errno = error.raw_os_error();
-        if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) {
-            self.peer_end = Some(PeerEnd::Rst);
+        self.peer_end = match error.kind() {
+            // TLS: the stream ended without close_notify.
+            io::ErrorKind::UnexpectedEof => Some(PeerEnd::Fin),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Some(PeerEnd::Rst),
+            _ => None,
+        };
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::AlertReceived(alert)) = tls {
+            self.tls_alert = Some(u8::from(*alert));
         }
         if self.errno.is_none() {
             self.detail = Some(error.to_string().into());

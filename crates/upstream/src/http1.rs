@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use model::{Fault, Limit, LimitName, Method, PeerEnd, Phase};
+use model::{Fault, Limit, LimitName, Method, Phase};
 use wire::http1::{HeadLimits, ResponseError, ResponseFacts};
 use wire::{Fields, Framing, ResponseHead};
 
@@ -93,7 +93,7 @@ impl Http1 {
         let result = ready!(transfer).map_err(|failure| match failure {
             TransferFailure::Source(failure) => UploadFailure::Client(failure),
             TransferFailure::Sink(SinkFailure::Io(error)) => {
-                UploadFailure::Upstream(Failure::new(Phase::Send, Fault::SendFailed).with_errno(&error))
+                UploadFailure::Upstream(Failure::new(Phase::Send, Fault::SendFailed).with_io(&error))
             }
             TransferFailure::Sink(SinkFailure::TooLong | SinkFailure::TooShort) => UploadFailure::Upstream(
                 Failure::new(Phase::Send, Fault::Internal).with_detail("a body unlike its announced length"),
@@ -136,7 +136,7 @@ impl Http1 {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    let failure = Failure::new(Phase::AwaitHead, Fault::Reset).with_errno(&error);
+                    let failure = Failure::new(Phase::AwaitHead, Fault::Reset).with_io(&error);
                     return Poll::Ready(Err(self.partial(failure)));
                 }
             }
@@ -237,13 +237,10 @@ impl Source for Http1 {
             match failure {
                 BodyFailure::Truncated => Failure::new(Phase::Body, Fault::BodyTruncated).with_fin(),
                 BodyFailure::Io(error) => {
-                    let mut failure = Failure::new(Phase::Body, Fault::BodyReset).with_errno(&error);
-                    if error.kind() == io::ErrorKind::UnexpectedEof {
-                        // TLS: the stream ended without close_notify.
-                        failure.fault = Fault::BodyTruncated;
-                        failure.peer_end = Some(PeerEnd::Fin);
-                    }
-                    failure
+                    // TLS: the stream ended without close_notify.
+                    let truncated = error.kind() == io::ErrorKind::UnexpectedEof;
+                    let fault = if truncated { Fault::BodyTruncated } else { Fault::BodyReset };
+                    Failure::new(Phase::Body, fault).with_io(&error)
                 }
                 BodyFailure::Malformed(rule) => {
                     Failure::new(Phase::Body, Fault::BodyMalformed).with_detail(rule)

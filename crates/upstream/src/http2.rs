@@ -10,7 +10,7 @@ use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
-use model::{Fault, Limit, LimitName, Method, PeerEnd, Phase};
+use model::{Fault, Limit, LimitName, Method, Phase};
 use wire::http1::{HeadLimits, ResponseFacts};
 use wire::{Fields, Framing, ResponseHead, Version};
 
@@ -270,11 +270,7 @@ fn failure(phase: Phase, error: &h2::Error) -> Failure {
             (_, true) => Fault::EarlyClose,
             (_, false) => Fault::Reset,
         };
-        let mut failure = Failure::new(phase, fault).with_errno(io);
-        if fin {
-            failure.peer_end = Some(PeerEnd::Fin);
-        }
-        return failure;
+        return Failure::new(phase, fault).with_io(io);
     }
     let refused = error.reason() == Some(Reason::REFUSED_STREAM)
         || (error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR));

@@ -51,8 +51,9 @@ impl Http2Answer {
     }
 }
 
-pub(super) async fn serve(stream: Stream, answer: Arc<AnsweringHttp2>, record: &Record) {
-    let Ok(mut connection) = h2::server::handshake(stream).await else { return record.ended(End::Rst) };
+pub(super) async fn serve(stream: Stream, answer: Arc<AnsweringHttp2>, streams_max: u32, record: &Record) {
+    let handshake = h2::server::Builder::new().max_concurrent_streams(streams_max).handshake(stream);
+    let Ok(mut connection) = handshake.await else { return record.ended(End::Rst) };
     let mut streams = tokio::task::JoinSet::new();
     loop {
         match connection.accept().await {
