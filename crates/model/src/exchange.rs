@@ -161,6 +161,7 @@ macro_rules! limit_names {
 limit_names! {
     AwaitHead "await-head";
     BodyIdle "body-idle";
+    BodyRate "body-rate";
     ClientBodyIdle "client-body-idle";
     ClientHead "client-head";
     ClientSend "client-send";

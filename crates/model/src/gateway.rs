@@ -126,6 +126,8 @@ pub struct ListenerLimits {
     pub connections: usize,
     /// Requests per connection, after which it is closed. Default 10,000.
     pub requests_per_connection: u64,
+    /// Bytes per second that a request body must come at, after a start of 10 s. Default 240; below it 408.
+    pub body_rate: u64,
     /// Concurrent HTTP/2 streams per connection. Default 100.
     pub http2_streams: u32,
     /// Streams of one HTTP/2 connection that may be reset (by either side) before it is closed: this many at once,

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 
-use model::gateway::{HostRewrite, Scheme};
+use model::gateway::{ClientGone, HostRewrite, Scheme};
 use model::{Exchange, Fault, Phase, Retry};
 use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target};
 use wire::{Framing, Known, RequestFacts, RequestHead};
@@ -171,7 +171,8 @@ impl<D: Downstream> Trial<'_, D> {
         let mut times = DialTimes::default();
         let dialed = {
             let mut dial = Box::pin(pool.dial(upstream, target, purpose, &mut times));
-            let watch = self.client.body_is_read();
+            let cancel_if_gone = self.destination.route.client_gone == ClientGone::Cancel;
+            let watch = cancel_if_gone && self.client.body_is_read();
             poll_fn(|cx| {
                 if let Poll::Ready(result) = dial.as_mut().poll(cx) {
                     return Poll::Ready(result.map_err(Acquire::Failed));

@@ -96,6 +96,9 @@ pub(crate) fn abandon(
     lease: Option<&Lease>,
     stop: &Stop,
 ) {
+    if let Stop::Timeout { limit, .. } = stop {
+        current(record).limit = Some(*limit);
+    }
     let ending = match stop {
         Stop::Client { phase, failure } => {
             let fault = match failure {

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
-use model::gateway::Timeouts;
+use model::gateway::{ClientGone, Timeouts};
 use model::{Fault, Limit, LimitName, Phase};
 use upstream::{Failure, Lease, UploadFailure};
 use wire::{Known, ResponseFacts};
@@ -16,6 +16,7 @@ use crate::attempt_log;
 use crate::client::{ClientFailure, Downstream};
 use crate::deadline::Deadline;
 use crate::exchange::{self, Context, Stop};
+use crate::pace::Pace;
 use crate::whole::Whole;
 
 /// Why there is no response head.
@@ -34,8 +35,9 @@ pub(crate) async fn await_head<D: Downstream>(
     let limits = upstream::head_limits(&trial.destination.upstream);
     let clock = &ctx.worker.clock;
     let begun = clock.now();
-    let mut upload =
-        Upload::new(begun, trial.scratch.collected.as_ref().map(|body| Whole::new(body.bytes.clone())));
+    let collected = trial.scratch.collected.as_ref().map(|body| Whole::new(body.bytes.clone()));
+    let mut upload = Upload::new(begun, collected, ctx);
+    let cancel_if_gone = trial.destination.route.client_gone == ClientGone::Cancel;
     let client = &mut *trial.client;
     let method = &trial.scratch.request.method;
     let head = &mut trial.scratch.response;
@@ -51,7 +53,7 @@ pub(crate) async fn await_head<D: Downstream>(
                 Poll::Pending => break,
             }
         }
-        if client.body_is_read() && client.poll_gone(cx).is_ready() {
+        if cancel_if_gone && client.body_is_read() && client.poll_gone(cx).is_ready() {
             let phase = if upload.state == UploadState::Done { Phase::AwaitHead } else { Phase::Send };
             let stop = Stop::Client { failure: ClientFailure::Gone, phase };
             return Poll::Ready(Err(Waiting::Stopped(stop)));
@@ -99,6 +101,7 @@ struct Upload {
     /// A body that was collected before, in place of the client's.
     collected: Option<Whole>,
     progress: Instant,
+    pace: Pace,
     sent_at: Option<Instant>,
     /// Body bytes from the client, bytes to the target.
     moved: (u64, u64),
@@ -109,25 +112,37 @@ struct Upload {
 struct Expiry {
     fault: Fault,
     phase: Phase,
-    name: LimitName,
-    max: Duration,
+    limit: Limit,
+}
+
+impl Expiry {
+    fn time(fault: Fault, phase: Phase, name: LimitName, max: Duration) -> Expiry {
+        Expiry { fault, phase, limit: Limit::Time { name, max } }
+    }
 }
 
 impl From<Expiry> for Waiting {
     fn from(expiry: Expiry) -> Waiting {
-        let Expiry { fault, phase, name, max } = expiry;
+        let Expiry { fault, phase, limit } = expiry;
         match fault {
             Fault::ClientBodyTimeout | Fault::TotalTimeout => {
-                Waiting::Stopped(Stop::Timeout { fault, phase, limit: Limit::Time { name, max } })
+                Waiting::Stopped(Stop::Timeout { fault, phase, limit })
             }
-            _ => Waiting::Failed(Failure::timeout(phase, fault, name, max)),
+            _ => Waiting::Failed(Failure::new(phase, fault).with_limit(limit)),
         }
     }
 }
 
 impl Upload {
-    fn new(begun: Instant, collected: Option<Whole>) -> Upload {
-        Upload { state: UploadState::Running, collected, progress: begun, sent_at: None, moved: (0, 0) }
+    fn new(begun: Instant, collected: Option<Whole>, ctx: Context<'_>) -> Upload {
+        Upload {
+            state: UploadState::Running,
+            collected,
+            progress: begun,
+            pace: Pace::new(ctx.listening.settings().limits.body_rate),
+            sent_at: None,
+            moved: (0, 0),
+        }
     }
 
     /// Sends what can be sent; gives the reason when the client's side has failed.
@@ -189,38 +204,33 @@ impl Upload {
         moved: (u64, u64),
         target_is_due: bool,
     ) -> (Instant, Expiry) {
-        if self.state == UploadState::Running && moved != self.moved {
+        let is_running = self.state == UploadState::Running;
+        if is_running && moved != self.moved {
             self.moved = moved;
             self.progress = ctx.worker.clock.tick();
         }
-        let own = match self.state {
-            UploadState::Done | UploadState::Failed(_) => Expiry {
-                fault: Fault::AwaitHeadTimeout,
-                phase: Phase::AwaitHead,
-                name: LimitName::AwaitHead,
-                max: limits.await_head,
-            },
-            UploadState::Running if target_is_due => Expiry {
-                fault: Fault::SendTimeout,
-                phase: Phase::Send,
-                name: LimitName::Send,
-                max: limits.send,
-            },
-            UploadState::Running => Expiry {
-                fault: Fault::ClientBodyTimeout,
-                phase: Phase::Send,
-                name: LimitName::ClientBodyIdle,
-                max: ctx.listening.settings().timeouts.client_body_idle,
-            },
-        };
-        let at = self.progress + own.max;
-        match limits.total {
-            Some(total) if ctx.started + total <= at => {
-                let phase = own.phase;
-                let expiry = Expiry { fault: Fault::TotalTimeout, phase, name: LimitName::Total, max: total };
-                (ctx.started + total, expiry)
+        let idle = ctx.listening.settings().timeouts.client_body_idle;
+        let (fault, phase, name, max) = match self.state {
+            UploadState::Done | UploadState::Failed(_) => {
+                (Fault::AwaitHeadTimeout, Phase::AwaitHead, LimitName::AwaitHead, limits.await_head)
             }
-            _ => (at, own),
+            UploadState::Running if target_is_due => {
+                (Fault::SendTimeout, Phase::Send, LimitName::Send, limits.send)
+            }
+            UploadState::Running => (Fault::ClientBodyTimeout, Phase::Send, LimitName::ClientBodyIdle, idle),
+        };
+        let mut first = (self.progress + max, Expiry::time(fault, phase, name, max));
+        if is_running {
+            let pace = self.pace.deadline(ctx.worker.clock.tick(), moved.0, !target_is_due);
+            if let Some(at) = pace.filter(|at| *at < first.0) {
+                first = (at, Expiry { fault, phase, limit: self.pace.limit() });
+            }
         }
+        if let Some(total) = limits.total
+            && ctx.started + total <= first.0
+        {
+            first = (ctx.started + total, Expiry::time(Fault::TotalTimeout, phase, LimitName::Total, total));
+        }
+        first
     }
 }

@@ -12,6 +12,7 @@ use upstream::body::Offer;
 
 use crate::client::Downstream;
 use crate::exchange::{Context, Stop};
+use crate::pace::Pace;
 
 /// Held in memory per request. A client with more to send can say how much.
 const COLLECTED_MAX: usize = 16 << 20;
@@ -58,6 +59,7 @@ pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Res
     let mut timer = ctx.worker.lend_timer();
     let mut collected = Vec::new();
     let mut progress = Instant::now();
+    let mut pace = Pace::new(ctx.listening.settings().limits.body_rate);
     let read = poll_fn(|cx| {
         loop {
             match client.poll_piece(cx) {
@@ -84,8 +86,13 @@ pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Res
                 Poll::Pending => break,
             }
         }
-        timer.poll(progress + max, cx).map(|()| {
-            let limit = Limit::Time { name: LimitName::ClientBodyIdle, max };
+        let idle = (progress + max, Limit::Time { name: LimitName::ClientBodyIdle, max });
+        let (at, limit) = pace
+            .deadline(ctx.worker.clock.tick(), collected.len() as u64, true)
+            .map(|at| (at, pace.limit()))
+            .filter(|(at, _)| *at < idle.0)
+            .unwrap_or(idle);
+        timer.poll(at, cx).map(|()| {
             Err(Stop::Timeout { fault: Fault::ClientBodyTimeout, phase: Phase::ReadRequest, limit })
         })
     })

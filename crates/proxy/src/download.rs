@@ -11,6 +11,7 @@ use upstream::{Failure, UploadFailure};
 use crate::attempt::Answered;
 use crate::attempt_log;
 use crate::client::{ClientFailure, DownloadFailure, Downstream};
+use crate::deadline::Deadline;
 use crate::exchange::{Context, Stop};
 
 /// What a client must take of a waiting response within its time limit for sending.
@@ -58,24 +59,27 @@ pub(crate) async fn run<D: Downstream>(
         timer.poll(at, cx).map(|()| Err(expired(fault, name, max)))
     })
     .await;
-    if matches!(end, Err(Stop::Client { failure: ClientFailure::Gone, .. })) && finish_anyway {
-        drain(&mut answered, &mut timer, ctx).await;
-    }
+    let is_read_whole = match &end {
+        Ok(()) => true,
+        Err(Stop::Client { failure: ClientFailure::Gone, .. }) if finish_anyway => {
+            drain(&mut answered, &mut timer, ctx).await
+        }
+        Err(_) => false,
+    };
     ctx.worker.return_timer(timer);
     record.response_body_bytes = client.counts().1;
     let Answered { lease, .. } = answered;
+    if is_read_whole {
+        let now = ctx.worker.clock.tick();
+        let counts = lease.connection.counts();
+        attempt_log::finish(ctx, record, &lease.target, now, counts, Ending::ANSWERED);
+        ctx.worker.pool.release(lease, now);
+    } else if let Err(stop) = &end {
+        attempt_log::abandon(ctx, record, &lease.target, Some(&lease), stop);
+    }
     match end {
-        Ok(()) => {
-            let now = ctx.worker.clock.tick();
-            let counts = lease.connection.counts();
-            attempt_log::finish(ctx, record, &lease.target, now, counts, Ending::ANSWERED);
-            ctx.worker.pool.release(lease, now);
-            DownloadEnd::Complete
-        }
-        Err(stop) => {
-            attempt_log::abandon(ctx, record, &lease.target, Some(&lease), &stop);
-            DownloadEnd::Stopped(stop)
-        }
+        Ok(()) => DownloadEnd::Complete,
+        Err(stop) => DownloadEnd::Stopped(stop),
     }
 }
 
@@ -137,8 +141,8 @@ impl Watch {
     }
 }
 
-/// `when-client-leaves: finish`: reads the response to its end although nobody wants it.
-async fn drain(answered: &mut Answered, timer: &mut crate::deadline::Deadline, ctx: Context<'_>) {
+/// `when-client-leaves: finish`: reads the response to its end although nobody wants it; says whether it came to that.
+async fn drain(answered: &mut Answered, timer: &mut Deadline, ctx: Context<'_>) -> bool {
     let limits = answered.destination.route.timeouts;
     let mut at = Instant::now() + limits.body_idle;
     poll_fn(|cx| {
@@ -149,12 +153,13 @@ async fn drain(answered: &mut Answered, timer: &mut crate::deadline::Deadline, c
                     answered.lease.connection.consume(n);
                     at = Instant::now() + limits.body_idle;
                 }
-                Poll::Ready(Ok(Offer::End) | Err(_)) => return Poll::Ready(()),
+                Poll::Ready(Ok(Offer::End)) => return Poll::Ready(true),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
                 Poll::Pending => break,
             }
         }
         let at = limits.total.map_or(at, |total| at.min(ctx.started + total));
-        timer.poll(at, cx)
+        timer.poll(at, cx).map(|()| false)
     })
-    .await;
+    .await
 }

@@ -320,6 +320,9 @@ pub(crate) fn close_record(stop: Stop, has_responded: bool, record: &mut Exchang
 
 pub(crate) fn limit_text(limit: Limit) -> Box<str> {
     match limit {
+        Limit::Bytes { name: LimitName::BodyRate, max } => {
+            format!("{} asks for at least {max} bytes per second", LimitName::BodyRate)
+        }
         Limit::Bytes { name, max } => format!("{name} is limited to {max} bytes"),
         Limit::Count { name, max } => format!("{name} is limited to {max}"),
         Limit::Time { name, max } => format!("{name} is limited to {max:?}"),

@@ -144,6 +144,7 @@ mod tests {
             target_bytes: ByteSize::kib(8),
             connections: 1,
             requests_per_connection: 1,
+            body_rate: 0,
             http2_streams: 100,
             http2_resets: resets,
             http2_frames: frames,

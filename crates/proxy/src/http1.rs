@@ -359,14 +359,18 @@ impl Http1 {
         .await
     }
 
-    /// Reads once; false at the end of the stream.
+    /// Reads once; false at the end of the stream. Who waits with nothing read holds no buffer.
     fn poll_more(&mut self, cx: &mut TaskContext<'_>) -> Poll<bool> {
         if self.input.capacity() == 0 {
             self.input = buffers::lend();
         } else if self.input.len() == self.input.capacity() {
             self.input.reserve(buffers::READ_BYTES);
         }
-        self.io.poll_read_buf(cx, &mut self.input).map(|result| result.is_ok_and(|n| n > 0))
+        let read = self.io.poll_read_buf(cx, &mut self.input);
+        if read.is_pending() && self.input.is_empty() {
+            buffers::give_back(std::mem::take(&mut self.input));
+        }
+        read.map(|result| result.is_ok_and(|n| n > 0))
     }
 
     /// A request was read.

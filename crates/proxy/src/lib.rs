@@ -18,6 +18,7 @@ mod http1;
 mod http2;
 mod listen;
 mod overload;
+mod pace;
 mod record;
 mod route;
 mod server;

@@ -10,4 +10,5 @@ mod proxy {
     mod lifecycle;
     mod listeners;
     mod requests;
+    mod targets;
 }

@@ -138,6 +138,7 @@ fn limits(shape: &shape::ListenerLimits, ctx: &mut Ctx) -> ListenerLimits {
         target_bytes: shape.target.0,
         connections: shape.connections.number(),
         requests_per_connection: shape.requests_per_connection.number(),
+        body_rate: shape.body_rate.number(),
         http2_streams: shape.http2_streams.number(),
         http2_resets: shape.http2_resets.number(),
         http2_frames: shape.http2_frames.number(),

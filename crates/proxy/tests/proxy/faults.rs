@@ -374,6 +374,7 @@ async fn http2_upstreams() {
 #[tokio::test]
 async fn uwsgi_upstreams() {
     let mut table = Table::default();
+    let gate = Gate::new();
     let scripts: [(&str, Vec<Step>); 5] = [
         (
             "none",
@@ -384,13 +385,19 @@ async fn uwsgi_upstreams() {
         ("await head: stall", vec![Step::ReadPacket, Step::Stall]),
         (
             "body: truncate, close",
-            vec![Step::ReadPacket, Step::send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"), Step::Close],
+            vec![
+                Step::ReadPacket,
+                Step::send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhello"),
+                Step::Await(gate.clone()),
+                Step::Close,
+            ],
         ),
     ];
     for (name, script) in scripts {
         let upstream = Upstream::script([script]);
         let mut gateway = Gateway::to(&upstream.url_as("uwsgi"), TIMEOUTS);
-        table.case(name, &mut gateway, Client1::Get).await;
+        let gate = Some(gate.clone()).filter(|_| name.starts_with("body"));
+        table.gated_case(name, &mut gateway, Client1::Get, gate).await;
     }
     table.check("faults_uwsgi.txt");
 }

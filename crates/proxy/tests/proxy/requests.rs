@@ -1,6 +1,7 @@
 //! What happens to a request on its way: which route takes it, what the target sees of it, and what never gets there.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use testkit::{BodyEnd, End, Gate, Request, Step, Upstream};
 
@@ -323,7 +324,7 @@ async fn slow_heads_end_in_408_and_idle_connections_in_silence() {
     assert_eq!(client.response("POST").await.status, 408);
     assert_eq!(
         line(&gateway.record().await),
-        "408 client send client-body-timeout | client send client-body-timeout"
+        "408 client send client-body-timeout | client send client-body-timeout client-body-idle:200ms"
     );
     let mut client = gateway.client().await;
     assert_eq!(client.get("/").await.status, 200);
@@ -354,4 +355,47 @@ async fn an_upgrade_behind_tls_gets_http1_where_others_get_http2() {
     let mut gateway = Gateway::to(&answering.url_as("https"), &settings);
     assert_eq!(gateway.get("/").await.body_text(), "two");
     assert_eq!(line(&gateway.record().await), "200 upstream done ok | upstream done ok status:200");
+}
+
+/// Takes the ten seconds in which no pace is asked for.
+#[tokio::test]
+async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does_not() {
+    /// More than the buffers of both connections hold.
+    const BODY: usize = 32 << 20;
+    let answer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let patient = Upstream::script([vec![Step::ReadHead, Step::AwaitEnd]]);
+    let go_on = Gate::new();
+    let busy = Upstream::script([vec![
+        Step::ReadHead,
+        Step::Await(go_on.clone()),
+        Step::Read(BODY),
+        Step::send(answer),
+        Step::AwaitEnd,
+    ]]);
+    let mut dripped = Gateway::to(&patient.url(), "");
+    let taken = Gateway::to(&busy.url(), "");
+    let mut slow = taken.client().await;
+    let upload = tokio::spawn(async move {
+        slow.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n")).await;
+        slow.response_while_sending("POST", &vec![b'x'; BODY]).await.map(|response| response.status)
+    });
+    let mut client = dripped.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
+    let drip = async {
+        loop {
+            client.send("x").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let record = tokio::select! {
+        record = dripped.record() => record,
+        () = drip => unreachable!("it never ends"),
+    };
+    assert_eq!(
+        line(&record),
+        "408 client send client-body-timeout | client send client-body-timeout body-rate:240"
+    );
+    assert_eq!(client.response("POST").await.status, 408);
+    go_on.open();
+    assert_eq!(upload.await.unwrap().unwrap(), 200);
 }
