@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use tokio::runtime::Handle;
@@ -22,6 +23,11 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// One lookup, all servers and retries included.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Addresses in the order to try them, and how long they are good for.
+type Found = (Arc<[IpAddr]>, Duration);
+/// One lookup of a name.
+type Lookup = dyn Fn(Arc<str>) -> BoxFuture<'static, Result<Found, String>> + Send + Sync;
+
 /// What is known of a name.
 #[derive(Clone, Debug)]
 pub enum Resolution {
@@ -34,9 +40,9 @@ pub enum Resolution {
 }
 
 /// Keeps names resolved. One per process.
-#[derive(Debug)]
 pub struct Resolver {
     runtime: Handle,
+    lookup: Arc<Lookup>,
     names: Mutex<HashMap<Arc<str>, watch::Receiver<Resolution>>>,
 }
 
@@ -49,7 +55,11 @@ pub struct ResolvedName {
 impl Resolver {
     /// Lookups run on `runtime`, away from the workers.
     pub fn new(runtime: Handle) -> Arc<Resolver> {
-        Arc::new(Resolver { runtime, names: Mutex::default() })
+        Resolver::with_lookup(runtime, Arc::new(|host| Box::pin(lookup(host))))
+    }
+
+    fn with_lookup(runtime: Handle, lookup: Arc<Lookup>) -> Arc<Resolver> {
+        Arc::new(Resolver { runtime, lookup, names: Mutex::default() })
     }
 
     /// Starts to keep a name resolved, or joins those who already do.
@@ -64,8 +74,14 @@ impl Resolver {
         let host: Arc<str> = host.into();
         names.insert(host.clone(), receiver.clone());
         // The map's own receiver is dropped with the map entry; the task counts it out.
-        self.runtime.spawn(keep_resolved(host, sender));
+        self.runtime.spawn(keep_resolved(host, self.lookup.clone(), sender));
         ResolvedName { resolution: receiver }
+    }
+}
+
+impl std::fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolver").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
@@ -97,10 +113,10 @@ impl ResolvedName {
     }
 }
 
-async fn keep_resolved(host: Arc<str>, sender: watch::Sender<Resolution>) {
+async fn keep_resolved(host: Arc<str>, lookup: Arc<Lookup>, sender: watch::Sender<Resolution>) {
     // Receivers: one in the resolver's map, and those of the holders.
     while sender.receiver_count() > 1 {
-        let wait = match lookup(&host).await {
+        let wait = match lookup(host.clone()).await {
             Ok((addresses, ttl)) => {
                 sender.send_if_modified(|known| match known {
                     Resolution::Known(current) if **current == *addresses => false,
@@ -126,13 +142,13 @@ async fn keep_resolved(host: Arc<str>, sender: watch::Sender<Resolution>) {
     }
 }
 
-async fn lookup(host: &str) -> Result<(Arc<[IpAddr]>, Duration), String> {
-    let dns = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup_dns(host)).await {
+async fn lookup(host: Arc<str>) -> Result<Found, String> {
+    let dns = match tokio::time::timeout(LOOKUP_TIMEOUT, lookup_dns(&host)).await {
         Ok(Ok(found)) => return Ok(found),
         Ok(Err(reason)) => reason,
         Err(_) => "no answer from the name servers".to_owned(),
     };
-    let system = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((host, 0))).await;
+    let system = tokio::time::timeout(LOOKUP_TIMEOUT, tokio::net::lookup_host((&*host, 0))).await;
     let addresses: Vec<IpAddr> = match system {
         Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
         Ok(Err(_)) | Err(_) => return Err(dns),
@@ -140,7 +156,7 @@ async fn lookup(host: &str) -> Result<(Arc<[IpAddr]>, Duration), String> {
     if addresses.is_empty() { Err(dns) } else { Ok((alternate(addresses), TTL_MAX)) }
 }
 
-async fn lookup_dns(host: &str) -> Result<(Arc<[IpAddr]>, Duration), String> {
+async fn lookup_dns(host: &str) -> Result<Found, String> {
     // Built anew for each lookup, so that changes to resolv.conf and hosts are seen; our own TTL is the cache.
     let mut builder = TokioResolver::builder_tokio().map_err(|error| error.to_string())?;
     builder.options_mut().cache_size = 0;
@@ -190,5 +206,92 @@ mod tests {
         // RFC 6761 section 6.4: names under .invalid never resolve.
         let reason = resolver.name("nowhere.invalid").addresses().await.unwrap_err();
         assert!(!reason.is_empty());
+    }
+
+    /// A name server whose answers are given one by one; it tells when it was asked, in seconds from its start.
+    struct Answers {
+        next: Mutex<std::collections::VecDeque<Result<(&'static str, u64), &'static str>>>,
+        asked: Mutex<Vec<u64>>,
+        begun: tokio::time::Instant,
+    }
+
+    fn resolver(answers: &[Result<(&'static str, u64), &'static str>]) -> (Arc<Resolver>, Arc<Answers>) {
+        let next = Mutex::new(answers.iter().copied().collect());
+        let answers = Arc::new(Answers { next, asked: Mutex::default(), begun: tokio::time::Instant::now() });
+        let own = answers.clone();
+        let lookup: Arc<Lookup> = Arc::new(move |_| {
+            own.asked.lock().unwrap().push(own.begun.elapsed().as_secs());
+            let answer = own.next.lock().unwrap().pop_front().unwrap_or(Err("no more"));
+            Box::pin(async move {
+                let (address, ttl) = answer.map_err(str::to_owned)?;
+                Ok((Arc::from([address.parse().unwrap()]), Duration::from_secs(ttl)))
+            })
+        });
+        (Resolver::with_lookup(Handle::current(), lookup), answers)
+    }
+
+    async fn at(answers: &Answers, seconds: u64) {
+        tokio::time::sleep_until(answers.begun + Duration::from_millis(seconds * 1000 + 500)).await;
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_name_is_asked_for_again_by_its_ttl_and_the_last_good_answer_outlives_failures() {
+        let (resolver, answers) = resolver(&[
+            Ok(("192.0.2.1", 5)),
+            Ok(("192.0.2.2", 5)),
+            Err("server failure"),
+            Err("server failure"),
+            Ok(("192.0.2.3", 3600)),
+        ]);
+        let name = resolver.name("app.example");
+        let mut seen = Vec::new();
+        for seconds in [0, 4, 5, 9, 10, 11, 12] {
+            at(&answers, seconds).await;
+            seen.push((seconds, name.addresses().await.unwrap()[0].to_string()));
+        }
+        let seen: Vec<_> = seen.iter().map(|(seconds, address)| (*seconds, address.as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                (0, "192.0.2.1"),
+                (4, "192.0.2.1"),
+                (5, "192.0.2.2"),
+                (9, "192.0.2.2"),
+                (10, "192.0.2.2"),
+                (11, "192.0.2.2"),
+                (12, "192.0.2.3"),
+            ]
+        );
+        // A TTL of an hour counts as a minute.
+        at(&answers, 72).await;
+        assert_eq!(*answers.asked.lock().unwrap(), [0, 5, 10, 11, 12, 72]);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_name_that_never_resolved_fails_with_the_last_reason_and_is_tried_every_second() {
+        let (resolver, answers) =
+            resolver(&[Err("no such name"), Err("server failure"), Ok(("192.0.2.1", 0))]);
+        let name = resolver.name("app.example");
+        assert_eq!(*name.addresses().await.unwrap_err(), *"no such name");
+        at(&answers, 1).await;
+        assert_eq!(*name.addresses().await.unwrap_err(), *"server failure");
+        at(&answers, 2).await;
+        assert_eq!(name.addresses().await.unwrap()[0].to_string(), "192.0.2.1");
+        // A TTL of zero counts as a second.
+        at(&answers, 3).await;
+        assert_eq!(*answers.asked.lock().unwrap(), [0, 1, 2, 3]);
+    }
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_name_is_shared_by_its_holders_and_forgotten_after_the_last() {
+        let (resolver, answers) = resolver(&[Ok(("192.0.2.1", 5)), Ok(("192.0.2.2", 5))]);
+        let (first, second) = (resolver.name("app.example"), resolver.name("app.example"));
+        first.addresses().await.unwrap();
+        drop(first);
+        second.addresses().await.unwrap();
+        drop(second);
+        at(&answers, 60).await;
+        assert_eq!(*answers.asked.lock().unwrap(), [0]);
+        assert_eq!(resolver.name("app.example").addresses().await.unwrap()[0].to_string(), "192.0.2.2");
     }
 }
