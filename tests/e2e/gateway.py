@@ -33,11 +33,12 @@ def command(*words, env=None, timeout: float = 20) -> subprocess.CompletedProces
 class Gateway(Process):
     """A running Clearway. Its ports are those it says it listens on."""
 
-    def __init__(self, *words, data: Path, log: Path, env=None, listen=("127.0.0.1:0",), wait=True):
+    def __init__(self, *words, data: Path, log: Path, env=None, listen=("127.0.0.1:0",), under=(), wait=True):
+        """`under`: a command that turns into the one that follows it."""
         self.data = data
         flags = [word for address in listen for word in ("--listen", address)]
         super().__init__(
-            [binary(), "up", *words, *flags, "--admin", "127.0.0.1:0", "--data", data],
+            [*under, binary(), "up", *words, *flags, "--admin", "127.0.0.1:0", "--data", data],
             log=log,
             env=env,
         )

@@ -1,7 +1,8 @@
 //! The connections of one worker: idle ones by target, last in first out, and those in use as leases.
 //!
 //! A connection is taken only if it is younger than the upstream's limits and its socket shows neither an end nor
-//! bytes that nobody asked for. A sweep once a second closes what has outlived its time.
+//! bytes that nobody asked for. A sweep once a second closes what has outlived its time, and what leads to an address
+//! that the target's name no longer stands for.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -137,7 +138,8 @@ impl Pool {
     pub fn release(&self, lease: Lease, now: Instant) {
         let Lease { connection, upstream, target, open, .. } = lease;
         let Connection::Http1(mut connection) = connection else { return };
-        if !connection.is_reusable() || upstream.settings.proxy_protocol.is_some() {
+        let may_share = upstream.settings.proxy_protocol.is_none();
+        if !(connection.is_reusable() && may_share && target.is_at(open.address)) {
             return;
         }
         connection.park(now);
@@ -158,16 +160,22 @@ impl Pool {
         }));
     }
 
-    /// Closes what has outlived its time or was closed by the target.
+    /// Closes what has outlived its time, was closed by the target, or leads where its name no longer points.
     pub fn sweep(&self) {
         let now = Instant::now();
         self.targets.borrow_mut().retain(|_, idle| {
             let settings = idle.settings;
-            idle.http1.retain_mut(|(connection, _)| {
-                !connection.outlived(now, settings.idle, settings.age) && connection.is_alive()
+            let target = &idle.target;
+            idle.http1.retain_mut(|(connection, open)| {
+                !connection.outlived(now, settings.idle, settings.age)
+                    && connection.is_alive()
+                    && target.is_at(open.address)
             });
-            idle.http2.retain(|(connection, _)| {
-                connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
+            // Exchanges under way keep their connection to their end.
+            idle.http2.retain(|(connection, open)| {
+                connection.is_open()
+                    && !connection.outlived(now, settings.idle, settings.age)
+                    && target.is_at(open.address)
             });
             // The map's own reference is not a user.
             !(idle.http1.is_empty() && idle.http2.is_empty()) || Arc::strong_count(&idle.target) > 1

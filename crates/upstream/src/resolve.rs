@@ -48,8 +48,10 @@ pub struct Resolver {
 
 /// A name that is kept resolved for as long as somebody holds it.
 #[derive(Clone, Debug)]
-pub struct ResolvedName {
-    resolution: watch::Receiver<Resolution>,
+pub enum ResolvedName {
+    /// It is an address already.
+    Address(Arc<[IpAddr]>),
+    Name(watch::Receiver<Resolution>),
 }
 
 impl Resolver {
@@ -68,14 +70,14 @@ impl Resolver {
         // A sender that is gone means that its task ended because nobody held the name any more.
         names.retain(|_, receiver| receiver.has_changed().is_ok());
         if let Some(receiver) = names.get(host) {
-            return ResolvedName { resolution: receiver.clone() };
+            return ResolvedName::Name(receiver.clone());
         }
         let (sender, receiver) = watch::channel(Resolution::Pending);
         let host: Arc<str> = host.into();
         names.insert(host.clone(), receiver.clone());
         // The map's own receiver is dropped with the map entry; the task counts it out.
         self.runtime.spawn(keep_resolved(host, self.lookup.clone(), sender));
-        ResolvedName { resolution: receiver }
+        ResolvedName::Name(receiver)
     }
 }
 
@@ -88,18 +90,34 @@ impl std::fmt::Debug for Resolver {
 impl ResolvedName {
     /// A name that is an address already.
     pub fn fixed(address: IpAddr) -> ResolvedName {
-        // The receiver keeps the last value after its sender is gone.
-        ResolvedName { resolution: watch::channel(Resolution::Known(Arc::from([address]))).1 }
+        ResolvedName::Address(Arc::from([address]))
     }
 
     /// What is known now, without waiting.
     pub fn now(&self) -> Resolution {
-        self.resolution.borrow().clone()
+        match self {
+            ResolvedName::Address(address) => Resolution::Known(address.clone()),
+            ResolvedName::Name(resolution) => resolution.borrow().clone(),
+        }
+    }
+
+    /// Whether the name still stands for this address. True as long as nothing better is known.
+    pub fn still_means(&self, address: IpAddr) -> bool {
+        match self {
+            ResolvedName::Address(_) => true,
+            ResolvedName::Name(resolution) => match &*resolution.borrow() {
+                Resolution::Known(addresses) => addresses.contains(&address),
+                Resolution::Pending | Resolution::Failed(_) => true,
+            },
+        }
     }
 
     /// The addresses; waits only for the first lookup of the name.
     pub async fn addresses(&self) -> Result<Arc<[IpAddr]>, Arc<str>> {
-        let mut receiver = self.resolution.clone();
+        let mut receiver = match self {
+            ResolvedName::Address(address) => return Ok(address.clone()),
+            ResolvedName::Name(resolution) => resolution.clone(),
+        };
         loop {
             match &*receiver.borrow_and_update() {
                 Resolution::Known(addresses) => return Ok(addresses.clone()),

@@ -4,7 +4,7 @@
 //! it is found again by the names of upstream and target.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -138,6 +138,14 @@ impl Registry {
 }
 
 impl Target {
+    /// Whether a connection to this address is still one to this target: its name may have moved.
+    pub(crate) fn is_at(&self, address: Option<SocketAddr>) -> bool {
+        match (&self.name, address) {
+            (Some(name), Some(address)) => name.still_means(address.ip()),
+            _ => true,
+        }
+    }
+
     /// What its name resolves to now, for people who ask: none for a Unix socket and before the first answer; the
     /// reason if there has never been one.
     pub fn addresses(&self) -> Result<Arc<[IpAddr]>, Arc<str>> {
