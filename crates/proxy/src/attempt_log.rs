@@ -12,6 +12,8 @@ use crate::route::Destination;
 
 /// Begins the next attempt.
 pub(crate) fn begin(ctx: Context<'_>, record: &mut Exchange, destination: &Destination, target: &Target) {
+    // One attempt is the rule; room for four, as a push would make, costs more than the rest of the record.
+    record.attempts.reserve_exact(1);
     record.attempts.push(Attempt {
         upstream: destination.upstream.settings.name.clone(),
         target: target.settings.url.clone(),

@@ -8,6 +8,13 @@ use std::time::Duration;
 
 use super::text;
 
+/// What stands between the value before and that of this name. A constant, so that it is written with one copy.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
+}
+
 /// Appends the line as JSON, without its line feed.
 pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
     let Exchange {
@@ -37,33 +44,33 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
     out.extend_from_slice(b"\",\"id\":\"");
     out.extend_from_slice(&id.to_ascii());
     out.push(b'"');
-    string(out, "listener", listener);
+    string(out, key!("listener"), listener);
     if let Some(client) = client {
-        key(out, "client");
+        out.extend_from_slice(key!("client").as_bytes());
         out.push(b'"');
         text::ip(out, *client);
         out.push(b'"');
     }
-    plain(out, "protocol", protocol.id());
-    flag(out, "tls", *tls);
-    string(out, "method", method.as_str());
-    string(out, "host", host);
-    string(out, "path", path);
-    for (name, value) in [("service", service), ("route", route), ("consumer", consumer)] {
-        optional(out, name, value.as_deref());
-    }
-    optional(out, "external_id", external_id.as_deref());
-    number(out, "status", u64::from(*status));
+    plain(out, key!("protocol"), protocol.id());
+    flag(out, key!("tls"), *tls);
+    string(out, key!("method"), method.as_str());
+    string(out, key!("host"), host);
+    string(out, key!("path"), path);
+    optional(out, key!("service"), service.as_deref());
+    optional(out, key!("route"), route.as_deref());
+    optional(out, key!("consumer"), consumer.as_deref());
+    optional(out, key!("external_id"), external_id.as_deref());
+    number(out, key!("status"), u64::from(*status));
     write_ending(out, *ending);
-    optional(out, "detail", detail.as_deref());
-    number(out, "request_body_bytes", *request_body_bytes);
-    number(out, "response_body_bytes", *response_body_bytes);
-    number(out, "duration_us", *done_micros);
-    number(out, "head_us", *head_micros);
+    optional(out, key!("detail"), detail.as_deref());
+    number(out, key!("request_body_bytes"), *request_body_bytes);
+    number(out, key!("response_body_bytes"), *response_body_bytes);
+    number(out, key!("duration_us"), *done_micros);
+    number(out, key!("head_us"), *head_micros);
     if let Some(response) = response_micros {
-        number(out, "response_us", *response);
+        number(out, key!("response_us"), *response);
     }
-    key(out, "attempts");
+    out.extend_from_slice(key!("attempts").as_bytes());
     out.push(b'[');
     for (index, attempt) in attempts.iter().enumerate() {
         if index > 0 {
@@ -100,47 +107,47 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     } = attempt;
     out.extend_from_slice(b"{\"upstream\":");
     text::json(out, upstream);
-    string(out, "target", target);
+    string(out, key!("target"), target);
     if let Some(peer) = address {
-        key(out, "address");
+        out.extend_from_slice(key!("address").as_bytes());
         out.push(b'"');
         text::socket(out, *peer);
         out.push(b'"');
     }
-    number(out, "started_us", *started_micros);
-    flag(out, "reused", reuse.is_some());
+    number(out, key!("started_us"), *started_micros);
+    flag(out, key!("reused"), reuse.is_some());
     if let Some(Reuse { requests, idle }) = reuse {
-        number(out, "reuse_requests", u64::from(*requests));
-        number(out, "reuse_idle_us", micros(*idle));
+        number(out, key!("reuse_requests"), u64::from(*requests));
+        number(out, key!("reuse_idle_us"), micros(*idle));
     }
-    step(out, "resolve_us", resolve);
-    step(out, "connect_us", connect);
-    step(out, "tls_us", tls);
-    step(out, "send_us", send);
-    step(out, "head_us", await_head);
-    number(out, "total_us", micros(*total));
-    number(out, "bytes_sent", *bytes_sent);
-    number(out, "bytes_received", *bytes_received);
+    step(out, key!("resolve_us"), resolve);
+    step(out, key!("connect_us"), connect);
+    step(out, key!("tls_us"), tls);
+    step(out, key!("send_us"), send);
+    step(out, key!("head_us"), await_head);
+    number(out, key!("total_us"), micros(*total));
+    number(out, key!("bytes_sent"), *bytes_sent);
+    number(out, key!("bytes_received"), *bytes_received);
     if let Some(acked) = bytes_acked {
-        number(out, "bytes_acked", *acked);
+        number(out, key!("bytes_acked"), *acked);
     }
     if let Some(status) = status {
-        number(out, "status", u64::from(*status));
+        number(out, key!("status"), u64::from(*status));
     }
     write_ending(out, *ending);
     if let Some(end) = peer_end {
-        plain(out, "peer_end", peer_end_id(*end));
+        plain(out, key!("peer_end"), peer_end_id(*end));
     }
     if let Some(errno) = errno {
-        number(out, "errno", u64::from(errno.unsigned_abs()));
+        number(out, key!("errno"), u64::from(errno.unsigned_abs()));
     }
     if let Some(alert) = tls_alert {
-        number(out, "tls_alert", u64::from(*alert));
+        number(out, key!("tls_alert"), u64::from(*alert));
     }
     if let Some(limit) = limit {
         write_limit(out, *limit);
     }
-    optional(out, "detail", detail.as_deref());
+    optional(out, key!("detail"), detail.as_deref());
     out.push(b'}');
 }
 
@@ -149,9 +156,9 @@ fn write_ending(out: &mut Vec<u8>, ending: Ending) {
     out.extend_from_slice(b",\"ending\":{\"by\":\"");
     out.extend_from_slice(by.id().as_bytes());
     out.push(b'"');
-    plain(out, "during", during.id());
+    plain(out, key!("during"), during.id());
     match fault {
-        Some(fault) => plain(out, "fault", fault.id()),
+        Some(fault) => plain(out, key!("fault"), fault.id()),
         None => out.extend_from_slice(b",\"fault\":null"),
     }
     out.push(b'}');
@@ -159,9 +166,9 @@ fn write_ending(out: &mut Vec<u8>, ending: Ending) {
 
 fn write_limit(out: &mut Vec<u8>, limit: Limit) {
     let (name, unit, max) = match limit {
-        Limit::Bytes { name, max } => (name, "max_bytes", max),
-        Limit::Count { name, max } => (name, "max", max),
-        Limit::Time { name, max } => (name, "max_us", micros(max)),
+        Limit::Bytes { name, max } => (name, key!("max_bytes"), max),
+        Limit::Count { name, max } => (name, key!("max"), max),
+        Limit::Time { name, max } => (name, key!("max_us"), micros(max)),
     };
     out.extend_from_slice(b",\"limit\":{\"name\":\"");
     out.extend_from_slice(name.id().as_bytes());
@@ -182,45 +189,39 @@ fn micros(duration: Duration) -> u64 {
     duration.as_micros() as u64
 }
 
-fn key(out: &mut Vec<u8>, name: &str) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn number(out: &mut Vec<u8>, name: &str, value: u64) {
-    key(out, name);
+fn number(out: &mut Vec<u8>, key: &str, value: u64) {
+    out.extend_from_slice(key.as_bytes());
     text::number(out, value);
 }
 
 /// A step that happened and ended.
-fn step(out: &mut Vec<u8>, name: &str, took: &Option<Duration>) {
+fn step(out: &mut Vec<u8>, key: &str, took: &Option<Duration>) {
     if let Some(took) = took {
-        number(out, name, micros(*took));
+        number(out, key, micros(*took));
     }
 }
 
-fn flag(out: &mut Vec<u8>, name: &str, value: bool) {
-    key(out, name);
+fn flag(out: &mut Vec<u8>, key: &str, value: bool) {
+    out.extend_from_slice(key.as_bytes());
     out.extend_from_slice(if value { b"true" } else { b"false" });
 }
 
-fn string(out: &mut Vec<u8>, name: &str, value: &str) {
-    key(out, name);
+fn string(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(key.as_bytes());
     text::json(out, value);
 }
 
 /// A string that needs no escape.
-fn plain(out: &mut Vec<u8>, name: &str, value: &str) {
-    key(out, name);
+fn plain(out: &mut Vec<u8>, key: &str, value: &str) {
+    out.extend_from_slice(key.as_bytes());
     out.push(b'"');
     out.extend_from_slice(value.as_bytes());
     out.push(b'"');
 }
 
-fn optional(out: &mut Vec<u8>, name: &str, value: Option<&str>) {
+fn optional(out: &mut Vec<u8>, key: &str, value: Option<&str>) {
     if let Some(value) = value {
-        string(out, name, value);
+        string(out, key, value);
     }
 }
 

@@ -10,19 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// Decimal digits.
-pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
-    // The largest u64 has 20 digits.
-    let mut digits = [b'0'; 20];
-    let mut length = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (value % 10) as u8;
-        value /= 10;
-        length += 1;
-        if value == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(digits.get(digits.len() - length..).unwrap_or_default());
+pub(super) fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 /// An IP address. IPv6 is written as RFC 5952 wants it, which is the library's business.
