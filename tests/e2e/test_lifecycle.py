@@ -6,9 +6,12 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -176,6 +179,25 @@ def test_the_data_directory_is_private(start_gateway, server):
             mode = os.lstat(os.path.join(folder, name)).st_mode
             assert stat.S_IMODE(mode) & 0o077 == 0, f"{name} {mode:o}"
     assert stat.S_IMODE(os.stat(gateway.data).st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as somebody else")
+def test_the_control_socket_answers_only_its_owner_and_root(start_gateway, server):
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        data = Path(folder) / "data"
+        gateway = start_gateway("--to", server(SERVER).url, data=data)
+        words = [clearway.binary(), "routes", "--data", data]
+        nobody = {"user": 65534, "group": 65534, "extra_groups": [], "capture_output": True, "text": True}
+        # The file modes are the first wall ...
+        assert subprocess.run(words, **nobody).returncode == 1
+        # ... and the socket asks who is calling even where they were opened.
+        os.chmod(data, 0o755)
+        os.chmod(data / "control.sock", 0o666)
+        refused = subprocess.run(words, **nobody)
+        assert refused.returncode == 1
+        assert "only the user that runs clearway, and root, may ask" in refused.stderr
+        assert gateway.ask("routes").returncode == 0
 
 
 def test_records_outlive_a_kill(start_gateway, server, tmp_path):

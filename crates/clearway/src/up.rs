@@ -14,7 +14,7 @@ use anyhow::Context;
 use config::{Checked, Overrides};
 use model::gateway::ListenAddress;
 use proxy::{Server, StartError};
-use store::{DataDir, RecordSettings, RecordWriter};
+use store::{DataDir, Database, RecordSettings, RecordWriter};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -121,18 +121,17 @@ impl Process {
         let gateway = Arc::new(checked.gateway.clone());
         let data = DataDir::open(&checked.process.data).map_err(failed_to)?;
         let database = data.database().await.map_err(failed_to)?;
-        let admin_token = database.admin_token_create_if_absent().await.map_err(failed_to)?;
+        let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
         let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
         let server = Server::start(gateway.clone(), registry)
             .map_err(|StartError(reasons)| anyhow::anyhow!("failed to start:\n  {}", reasons.join("\n  ")))?;
-        let around = match Around::bind(&checked, &data).await {
-            Ok(around) => around,
+        let (around, admin_token) = match Around::bind(&checked, &data, &database).await {
+            Ok(bound) => bound,
             Err(error) => {
                 server.drain(Duration::ZERO);
                 return Err(error);
             }
         };
-        let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
         let writer = RecordWriter::new(&data, RecordSettings::from(&gateway.records));
         let (recorder_commands, commands) = mpsc::channel(16);
         let metrics = Arc::new(Mutex::default());
@@ -214,6 +213,9 @@ impl Process {
         let _ = self.recorder_commands.send(Command::Finish).await;
         let _ = self.recorder.await;
         drop(self.control);
+        if let Err(error) = self.running.database.checkpoint().await {
+            output::warn(&format!("failed to {error}"));
+        }
         output::info("stopped");
         ExitCode::SUCCESS
     }
@@ -233,7 +235,12 @@ struct Around {
 }
 
 impl Around {
-    async fn bind(checked: &Checked, data: &DataDir) -> anyhow::Result<Around> {
+    /// Also makes the first admin token, when nothing can fail any more before it is shown.
+    async fn bind(
+        checked: &Checked,
+        data: &DataDir,
+        database: &Database,
+    ) -> anyhow::Result<(Around, Option<String>)> {
         let address = checked.process.admin;
         let admin = TcpListener::bind(address).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
@@ -242,7 +249,9 @@ impl Around {
             ),
             _ => anyhow::Error::new(error).context(format!("failed to listen on the management address {address}")),
         })?;
-        Ok(Around { admin, control: ControlSocket::bind(data.control_socket_path())? })
+        let control = ControlSocket::bind(data.control_socket_path())?;
+        let admin_token = database.admin_token_create_if_absent().await.map_err(failed_to)?;
+        Ok((Around { admin, control }, admin_token))
     }
 }
 

@@ -41,6 +41,15 @@ impl Database {
         Ok(Database { path: path.to_owned(), connection: Arc::new(Mutex::new(connection)) })
     }
 
+    /// Writes what the log beside the file holds into the file, so that it is complete without the log.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
+            .execute(&mut *self.connection.lock().await)
+            .await
+            .map(|_| ())
+            .map_err(StoreError::database(&self.path, "write"))
+    }
+
     /// A small fact by its name.
     pub async fn meta(&self, name: &str) -> Result<Option<String>, StoreError> {
         sqlx::query_scalar("SELECT value FROM meta WHERE name = ?")

@@ -20,6 +20,9 @@ fn with_nothing_configured_it_says_what_to_do_and_answers_404() {
     running.signal(libc::SIGTERM);
     assert_eq!(running.wait(), Some(0));
     assert!(!folder.path().join("clearway-data/control.sock").exists());
+    // The database is complete in its one file: a copy of it is a backup.
+    let log = fs::metadata(folder.path().join("clearway-data/clearway.db-wal"));
+    assert!(log.is_err() || log.is_ok_and(|log| log.len() == 0));
 
     let again = Running::start(folder.path(), &LISTEN);
     assert!(!again.said.contains("admin token"), "the token is shown only once: {}", again.said);
@@ -53,6 +56,9 @@ fn a_start_that_fails_leaves_nothing_behind() {
     for left in ["in.sock", "clearway-data/control.sock"] {
         assert!(!folder.path().join(left).exists(), "{left} is left");
     }
+    // Nor was the admin token made, which nobody has seen.
+    let running = Running::start(folder.path(), &LISTEN);
+    assert!(running.said.contains("admin token, shown only this once"), "{}", running.said);
 }
 
 #[test]
