@@ -10,12 +10,15 @@ use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
 use crate::attempt_log;
-use crate::await_head::{Waiting, await_head};
+use crate::await_head::await_head;
 use crate::client::{ClientFailure, Downstream};
 use crate::collect;
+use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch, Stop};
 use crate::forward::PathRewrite;
 use crate::route::Destination;
+use crate::upload::Upload;
+use crate::watch::{Expiry, Watch};
 
 /// Attempts per exchange. More do not help a client who waits, and multiply the load on what still works.
 const ATTEMPTS_MAX: usize = 3;
@@ -25,9 +28,11 @@ const ATTEMPTS_MAX: usize = 3;
 pub(crate) struct Answered {
     pub lease: Lease,
     pub destination: Arc<Destination>,
+    /// That of the response.
     pub framing: Framing,
-    /// The request is out, its end included.
-    pub uploaded: bool,
+    /// The request may not all be out yet.
+    pub upload: Upload,
+    pub watch: Watch,
 }
 
 /// What an attempt works on.
@@ -41,17 +46,10 @@ pub(crate) struct Trial<'a, D> {
     pub record: &'a mut Exchange,
 }
 
-/// How one attempt went.
-enum Outcome {
-    Answered { lease: Lease, framing: Framing, uploaded: bool },
-    Failed { failure: Failure, lease: Option<Lease> },
-    Stopped { stop: Stop, lease: Option<Lease> },
-}
-
-/// Why there is no connection.
-enum Acquire {
-    Failed(Failure),
-    Stopped(Stop),
+/// An attempt came to nothing. One that the target is to blame for may be followed by another.
+struct Failed {
+    stop: Stop,
+    lease: Option<Lease>,
 }
 
 impl<D: Downstream> Trial<'_, D> {
@@ -63,19 +61,14 @@ impl<D: Downstream> Trial<'_, D> {
         let mut last_failure = None;
         for _ in 0..ATTEMPTS_MAX {
             let Some((index, target)) = self.destination.upstream.pick(tried) else { break };
+            self.collect_for(target).await?;
             attempt_log::begin(ctx, self.record, self.destination, target);
-            let (failure, lease) = match self.attempt(target, fresh).await {
-                Outcome::Answered { lease, framing, uploaded } => {
-                    let destination = self.destination.clone();
-                    return Ok(Answered { lease, destination, framing, uploaded });
-                }
-                Outcome::Stopped { stop, lease } => {
-                    attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
-                    return Err(stop);
-                }
-                Outcome::Failed { failure, lease } => (failure, lease),
+            let Failed { stop, lease } = match self.attempt(target, fresh).await {
+                Ok(answered) => return Ok(answered),
+                Err(failed) => failed,
             };
-            attempt_log::fail(ctx, self.record, target, lease.as_ref(), &failure);
+            attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
+            let Stop::Upstream(failure) = stop else { return Err(stop) };
             let was_reused = attempt_log::current(self.record).reuse.is_some();
             let may_retry = self.may_retry(&failure, was_reused);
             last_failure = Some(failure);
@@ -94,6 +87,17 @@ impl<D: Downstream> Trial<'_, D> {
         })
     }
 
+    /// Reads the request body where this target must be told its length first. Before there is a connection: a worker that
+    /// has accepted one waits for the request, and not for long.
+    async fn collect_for(&mut self, target: &Target) -> Result<(), Stop> {
+        let needs_length = target.settings.scheme == Scheme::Uwsgi && self.facts.framing == Framing::Chunked;
+        if needs_length && self.scratch.collected.is_none() {
+            let timeouts = &self.destination.route.timeouts;
+            self.scratch.collected = Some(collect::body(self.ctx, self.client, timeouts).await?);
+        }
+        Ok(())
+    }
+
     fn may_retry(&self, failure: &Failure, was_reused: bool) -> bool {
         let has_body_left = self.client.counts().0 == 0 || self.scratch.collected.is_some();
         match failure.fault.retry() {
@@ -108,31 +112,33 @@ impl<D: Downstream> Trial<'_, D> {
         }
     }
 
-    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Outcome {
+    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Answered, Failed> {
         let ctx = self.ctx;
         let mut lease = match self.acquire(target, fresh).await {
             Ok(lease) => lease,
-            Err(Acquire::Failed(failure)) => return Outcome::Failed { failure, lease: None },
-            Err(Acquire::Stopped(stop)) => return Outcome::Stopped { stop, lease: None },
+            Err(stop) => return Err(Failed { stop, lease: None }),
         };
-        let needs_length = target.settings.scheme == Scheme::Uwsgi && self.facts.framing == Framing::Chunked;
-        if needs_length && self.scratch.collected.is_none() {
-            match collect::body(ctx, self.client).await {
-                Ok(body) => self.scratch.collected = Some(body),
-                Err(stop) => return Outcome::Stopped { stop, lease: Some(lease) },
-            }
-        }
         if let Err(failure) = self.start(target, &mut lease) {
-            return Outcome::Failed { failure, lease: Some(lease) };
+            return Err(Failed { stop: Stop::Upstream(failure), lease: Some(lease) });
         }
+        let mut upload = Upload::new(self.scratch.collected.as_ref());
+        let mut watch = Watch::new(ctx.worker.clock.now(), self.body_rate());
         let mut timer = ctx.worker.lend_timer();
-        let outcome = await_head(self, &mut lease, &mut timer).await;
+        let head = await_head(self, &mut lease, &mut upload, &mut watch, &mut timer).await;
         ctx.worker.return_timer(timer);
-        match outcome {
-            Ok((response, uploaded)) => Outcome::Answered { lease, framing: response.framing, uploaded },
-            Err(Waiting::Failed(failure)) => Outcome::Failed { failure, lease: Some(lease) },
-            Err(Waiting::Stopped(stop)) => Outcome::Stopped { stop, lease: Some(lease) },
+        match head {
+            Ok(framing) => {
+                Ok(Answered { lease, destination: self.destination.clone(), framing, upload, watch })
+            }
+            Err(stop) => Err(Failed { stop, lease: Some(lease) }),
         }
+    }
+
+    /// The pace that the request body must have. The messages of a gRPC stream come when there is something to say.
+    fn body_rate(&self) -> u64 {
+        let kind = self.scratch.request.fields.get(Known::ContentType).unwrap_or_default();
+        let is_grpc = kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC));
+        if is_grpc { 0 } else { self.ctx.listening.settings().limits.body_rate }
     }
 
     /// Encodes the request for this target.
@@ -154,38 +160,46 @@ impl<D: Downstream> Trial<'_, D> {
         })
     }
 
-    /// A pooled connection, or a new one; a client who leaves while it is made ends it.
-    async fn acquire(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Lease, Acquire> {
-        let clock = &self.ctx.worker.clock;
-        let pool = &self.ctx.worker.pool;
+    /// A pooled connection, or a new one; a client who leaves while it is made ends it, and so does the total time.
+    async fn acquire(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Lease, Stop> {
+        let ctx = self.ctx;
+        let pool = &ctx.worker.pool;
         let upstream = &self.destination.upstream;
-        if !fresh && let Some((lease, reuse)) = pool.take(upstream, target, self.facts.upgrade, clock.now()) {
+        if !fresh
+            && let Some((lease, reuse)) =
+                pool.take(upstream, target, self.facts.upgrade, ctx.worker.clock.now())
+        {
             let attempt = attempt_log::current(self.record);
             attempt.address = lease.address();
             attempt.reuse = Some(reuse);
             return Ok(lease);
         }
-        let peer = self.ctx.peer;
-        let addresses = peer.client.zip(peer.local).map(|(client, listener)| Addresses { client, listener });
+        let addresses = ctx.peer.client.zip(ctx.peer.local);
+        let addresses = addresses.map(|(client, listener)| Addresses { client, listener });
         let purpose = Purpose { addresses, upgrade: self.facts.upgrade };
         let mut times = DialTimes::default();
         let dialed = {
             let mut dial = Box::pin(pool.dial(upstream, target, purpose, &mut times));
-            let cancel_if_gone = self.destination.route.client_gone == ClientGone::Cancel;
-            let watch = cancel_if_gone && self.client.body_is_read();
+            let route = &self.destination.route;
+            let watch = route.client_gone == ClientGone::Cancel && self.client.body_is_read();
+            let total = Expiry::total(ctx, &route.timeouts, Phase::Connect);
+            let mut timer = Deadline::default();
             poll_fn(|cx| {
                 if let Poll::Ready(result) = dial.as_mut().poll(cx) {
-                    return Poll::Ready(result.map_err(Acquire::Failed));
+                    return Poll::Ready(result.map_err(Stop::Upstream));
                 }
                 if watch && self.client.poll_gone(cx).is_ready() {
                     let stop = Stop::Client { failure: ClientFailure::Gone, phase: Phase::Connect };
-                    return Poll::Ready(Err(Acquire::Stopped(stop)));
+                    return Poll::Ready(Err(stop));
                 }
-                Poll::Pending
+                match total {
+                    Some(total) => timer.poll(total.at, cx).map(|()| Err(total.stop())),
+                    None => Poll::Pending,
+                }
             })
             .await
         };
-        clock.tick();
+        ctx.worker.clock.tick();
         attempt_log::dialed(self.record, times);
         if let Ok(lease) = &dialed {
             attempt_log::current(self.record).address = lease.address();
@@ -193,6 +207,9 @@ impl<D: Downstream> Trial<'_, D> {
         dialed
     }
 }
+
+/// The media type of gRPC and its variants begins so.
+const GRPC: &[u8] = b"application/grpc";
 
 /// Sets the fields that depend on the target.
 fn fit_to_target(head: &mut RequestHead, framing: Framing, destination: &Destination, target: &Target) {

@@ -59,6 +59,9 @@ pub(crate) trait Downstream: Source<Failure = ClientFailure> {
     /// Passes a 1xx response on, where the protocol version has such.
     fn inform(&mut self, head: &ResponseHead);
 
+    /// Sends what [`Downstream::inform`] was given; an error when the client has left.
+    fn poll_informed(&mut self, cx: &mut Context<'_>) -> Result<(), ClientFailure>;
+
     /// Begins the final response. The head has end-to-end fields only; framing is added here.
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm);
 

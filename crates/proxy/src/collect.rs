@@ -7,12 +7,14 @@ use std::task::Poll;
 use std::time::Instant;
 
 use bytes::Bytes;
+use model::gateway::Timeouts;
 use model::{Fault, Limit, LimitName, Phase};
 use upstream::body::Offer;
 
 use crate::client::Downstream;
 use crate::exchange::{Context, Stop};
 use crate::pace::Pace;
+use crate::watch::Expiry;
 
 /// Held in memory per request. A client with more to send can say how much.
 const COLLECTED_MAX: usize = 16 << 20;
@@ -53,7 +55,11 @@ impl Drop for Charge {
 }
 
 /// Reads the whole body.
-pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Result<Collected, Stop> {
+pub(crate) async fn body<D: Downstream>(
+    ctx: Context<'_>,
+    client: &mut D,
+    timeouts: &Timeouts,
+) -> Result<Collected, Stop> {
     let mut charge = Charge { total: ctx.worker.collected.clone(), held: 0 };
     let max = ctx.listening.settings().timeouts.client_body_idle;
     let mut timer = ctx.worker.lend_timer();
@@ -86,15 +92,14 @@ pub(crate) async fn body<D: Downstream>(ctx: Context<'_>, client: &mut D) -> Res
                 Poll::Pending => break,
             }
         }
-        let idle = (progress + max, Limit::Time { name: LimitName::ClientBodyIdle, max });
-        let (at, limit) = pace
-            .deadline(ctx.worker.clock.tick(), collected.len() as u64, true)
-            .map(|at| (at, pace.limit()))
-            .filter(|(at, _)| *at < idle.0)
-            .unwrap_or(idle);
-        timer.poll(at, cx).map(|()| {
-            Err(Stop::Timeout { fault: Fault::ClientBodyTimeout, phase: Phase::ReadRequest, limit })
-        })
+        let (fault, phase) = (Fault::ClientBodyTimeout, Phase::ReadRequest);
+        let idle = Limit::Time { name: LimitName::ClientBodyIdle, max };
+        let mut next = Expiry::new(progress + max, fault, phase, idle);
+        if let Some(at) = pace.deadline(ctx.worker.clock.tick(), collected.len() as u64, true) {
+            next = next.or(Expiry::new(at, fault, phase, pace.limit()));
+        }
+        next = next.within_total(ctx, timeouts);
+        timer.poll(next.at, cx).map(|()| Err(next.stop()))
     })
     .await;
     ctx.worker.return_timer(timer);

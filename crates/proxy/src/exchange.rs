@@ -8,7 +8,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use model::gateway::ClientGone;
 use model::{Ending, Exchange, Fault, Limit, LimitName, Party, Phase};
 use policy::Subject;
 use upstream::Failure;
@@ -20,7 +19,7 @@ use crate::attempt::{Answered, Trial};
 use crate::attempt_log;
 use crate::client::{ClientFailure, Downstream, ResponseForm};
 use crate::collect::Collected;
-use crate::download::{self, DownloadEnd};
+use crate::download;
 use crate::forward::{self, Peer};
 use crate::listen::Listening;
 use crate::route::Found;
@@ -178,14 +177,9 @@ async fn proxy<D: Downstream>(
     respond(ctx, client, scratch, &answered);
     record.status = scratch.response.status;
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.now()));
-    let finish_anyway = destination.route.client_gone == ClientGone::Finish;
-    match download::run(ctx, client, answered, finish_anyway, record).await {
-        DownloadEnd::Complete => {
-            record.ending = Ending::ANSWERED;
-            Ok(Finish::Complete)
-        }
-        DownloadEnd::Stopped(stop) => Err(stop),
-    }
+    download::run(ctx, client, answered, record).await?;
+    record.ending = Ending::ANSWERED;
+    Ok(Finish::Complete)
 }
 
 fn route(

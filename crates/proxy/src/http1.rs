@@ -45,8 +45,8 @@ pub(crate) struct Http1 {
     /// `100 Continue` is owed before the body is read.
     owes_continue: bool,
     responded: bool,
-    /// Bytes that had been sent on this connection when the response began.
-    output_before: u64,
+    /// Where the response begins in the output.
+    response_begins: u64,
     /// Another request may follow the current one.
     keep: bool,
     gone: bool,
@@ -272,7 +272,7 @@ impl Http1 {
             version: Version::Http11,
             owes_continue: false,
             responded: false,
-            output_before: 0,
+            response_begins: 0,
             keep: true,
             gone: false,
         }
@@ -486,11 +486,19 @@ impl Downstream for Http1 {
         }
     }
 
+    fn poll_informed(&mut self, cx: &mut TaskContext<'_>) -> Result<(), ClientFailure> {
+        if let Poll::Ready(Err(_)) = self.output.poll_drain(&mut self.io, cx) {
+            self.gone = true;
+            return Err(ClientFailure::Gone);
+        }
+        Ok(())
+    }
+
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm) {
         let framing = self.frame(head, form);
         self.outgoing = Outgoing::new(framing);
         self.responded = true;
-        self.output_before = self.output.total();
+        self.response_begins = self.output.position();
         self.keep &= framing != Framing::Close && !form.last;
         if head.status == 101 {
             self.keep = false;
@@ -504,12 +512,9 @@ impl Downstream for Http1 {
     }
 
     fn retract(&mut self) -> bool {
-        if self.output.total() != self.output_before {
-            return false;
-        }
-        self.output.forget_pending();
-        self.responded = false;
-        true
+        let retracted = self.output.retract(self.response_begins);
+        self.responded &= !retracted;
+        retracted
     }
 
     fn has_responded(&self) -> bool {
@@ -547,7 +552,7 @@ impl Downstream for Http1 {
     }
 
     fn has_unsent(&self) -> bool {
-        self.output.pending() > 0
+        self.output.has_unsent()
     }
 
     fn counts(&self) -> (u64, u64) {

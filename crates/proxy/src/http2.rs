@@ -326,6 +326,11 @@ impl Downstream for Http2 {
         }
     }
 
+    /// The library sends by itself.
+    fn poll_informed(&mut self, _: &mut TaskContext<'_>) -> Result<(), ClientFailure> {
+        Ok(())
+    }
+
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm) {
         self.responded = true;
         if matches!(form.framing, Framing::Chunked | Framing::Close) && !form.bodiless {

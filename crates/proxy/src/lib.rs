@@ -25,6 +25,8 @@ mod server;
 mod serving;
 mod tls;
 mod tunnel;
+mod upload;
+mod watch;
 mod whole;
 mod worker;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use model::{Fault, Limit, LimitName, Method, Phase};
 use wire::http1::{HeadLimits, ResponseError, ResponseFacts};
-use wire::{Fields, Framing, ResponseHead};
+use wire::{Fields, Framing, Known, ResponseHead};
 
 use crate::body::{
     BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
@@ -124,7 +124,12 @@ impl Http1 {
                     bytes::Buf::advance(&mut self.input, consumed);
                     if !facts.informational {
                         self.incoming = Incoming::new(facts.framing);
-                        self.keep &= facts.keep_alive && facts.framing != Framing::Close;
+                        // Some applications send the body of a HEAD response all the same. It may come late, and
+                        // would be taken for the next response.
+                        let is_clear = *method != Method::Head
+                            || matches!(head.status, 204 | 304)
+                            || head.fields.get(Known::ContentLength) == Some(b"0");
+                        self.keep &= facts.keep_alive && facts.framing != Framing::Close && is_clear;
                     }
                     return Poll::Ready(Ok(facts));
                 }
@@ -136,7 +141,10 @@ impl Http1 {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    let failure = Failure::new(Phase::AwaitHead, Fault::Reset).with_io(&error);
+                    // TLS: the stream ended without close_notify, which is an end all the same.
+                    let ended = error.kind() == io::ErrorKind::UnexpectedEof;
+                    let fault = if ended { Fault::EarlyClose } else { Fault::Reset };
+                    let failure = Failure::new(Phase::AwaitHead, fault).with_io(&error);
                     return Poll::Ready(Err(self.partial(failure)));
                 }
             }
@@ -183,7 +191,7 @@ impl Http1 {
     }
 
     pub(crate) fn has_unsent(&self) -> bool {
-        self.output.pending() > 0
+        self.output.has_unsent()
     }
 
     /// Bytes on the wire in this exchange: sent, received.
@@ -216,11 +224,17 @@ impl Http1 {
     /// Looks, without waiting, whether an idle connection is still good: a close, an error or unasked-for bytes all
     /// mean that it is not.
     pub(crate) fn is_alive(&mut self) -> bool {
-        let mut probe = buffers::lend();
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        let alive = self.io.poll_read_buf(&mut cx, &mut probe).is_pending();
-        buffers::give_back(probe);
-        alive
+        if let Transport::Tls(_) = self.io {
+            // Session tickets and the like are none of these: TLS has to read them before the socket is asked.
+            let mut probe = buffers::lend();
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let pending = self.io.poll_read_buf(&mut cx, &mut probe).is_pending();
+            buffers::give_back(probe);
+            if !pending {
+                return false;
+            }
+        }
+        self.io.socket().is_quiet()
     }
 
     pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {

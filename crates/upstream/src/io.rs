@@ -54,6 +54,17 @@ impl Socket {
         }
     }
 
+    /// Whether nothing has come that was not read, the peer's end included. Asks the kernel: what the runtime knows of a
+    /// socket is as old as its last look at all of them.
+    pub fn is_quiet(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        let socket = match self {
+            Socket::Tcp(stream) => socket2::SockRef::from(stream),
+            Socket::Unix(stream) => socket2::SockRef::from(stream),
+        };
+        socket.peek(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// How many bytes the peer's kernel has acknowledged on this connection (`TCP_INFO.tcpi_bytes_acked`).
     pub fn bytes_acked(&self) -> Option<u64> {
         let Socket::Tcp(stream) = self else { return None };
@@ -255,10 +266,21 @@ impl Output {
         self.unflushed = false;
     }
 
-    /// Drops what was collected and not yet taken.
-    pub fn forget_pending(&mut self) {
-        self.bytes.clear();
-        self.sent = 0;
+    /// Where the next byte will stand, counted from the last [`Output::reset`].
+    pub fn position(&self) -> u64 {
+        self.total + self.pending() as u64
+    }
+
+    /// Takes back everything from this position on, if the transport has taken none of it.
+    pub fn retract(&mut self, position: u64) -> bool {
+        let Some(keep) = position.checked_sub(self.total) else { return false };
+        self.bytes.truncate(self.sent + keep as usize);
+        true
+    }
+
+    /// Whether the peer, or TLS on its behalf, has still to take something.
+    pub fn has_unsent(&self) -> bool {
+        self.pending() > 0 || self.unflushed
     }
 
     /// Writes what is pending until all of it has left this process.
@@ -360,6 +382,42 @@ mod tests {
         let mut got = [0; 9];
         peer.read_exact(&mut got).await.unwrap();
         assert_eq!(&got, b"head body");
+    }
+
+    #[test]
+    fn what_was_not_sent_can_be_taken_back_from_a_position_on() {
+        let mut output = Output::default();
+        output.bytes().extend_from_slice(b"early hints; ");
+        let position = output.position();
+        output.bytes().extend_from_slice(b"head");
+        // Some of what came before is out.
+        output.took(5);
+        assert!(output.retract(position));
+        assert_eq!((output.pending(), output.position()), (8, position));
+        output.bytes().extend_from_slice(b"other head");
+        output.took(9);
+        assert!(!output.retract(position), "the first byte of it is out");
+        assert_eq!(output.pending(), 9);
+    }
+
+    /// Nothing here gives the runtime a chance to look at its sockets.
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_socket_is_quiet_until_the_kernel_has_something() {
+        use std::io::Write;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let mut io = Transport::Plain(Socket::Tcp(listener.accept().await.unwrap().0));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut buffer = BytesMut::with_capacity(16);
+        assert!(io.poll_read_buf(&mut cx, &mut buffer).is_pending());
+        assert!(io.socket().is_quiet());
+        peer.write_all(b"x").unwrap();
+        assert!(io.poll_read_buf(&mut cx, &mut buffer).is_pending(), "the runtime does not know yet");
+        assert!(!io.socket().is_quiet());
+        let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let io = Transport::Plain(Socket::Tcp(listener.accept().await.unwrap().0));
+        drop(peer);
+        assert!(!io.socket().is_quiet(), "an end is something, too");
     }
 
     #[tokio::test(flavor = "current_thread")]

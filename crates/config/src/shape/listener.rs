@@ -73,7 +73,7 @@ shape! {
         /// Requests per connection, after which it is closed.
         requests_per_connection: Whole<1, 1_000_000_000> [= "10000"] "1000";
         /// Bytes per second that a request body must come at, from its tenth second on; `0` asks for nothing. Time in
-        /// which the target does not take it is not counted. Below it 408.
+        /// which the target does not take it is not counted, and gRPC is not asked. Below it 408.
         body_rate: Whole<0, 1_000_000_000> [= "240"] "1000";
         /// Concurrent streams of an HTTP/2 connection.
         http2_streams: Whole<1, 10_000> [= "100"] "250";

@@ -114,7 +114,7 @@ async fn bodies_without_length_come_whole() {
 }
 
 #[tokio::test]
-async fn head_204_and_304_have_no_body_and_keep_the_connection() {
+async fn head_204_and_304_have_no_body() {
     let upstream = Upstream::answer(|request| {
         match request.target.as_str() {
             "/head" => "HTTP/1.1 200 OK\r\nContent-Length: 1234\r\n\r\n",
@@ -131,7 +131,8 @@ async fn head_204_and_304_have_no_body_and_keep_the_connection() {
     let not_modified = client.get("/304").await;
     assert_eq!((not_modified.status, not_modified.field("etag")), (304, Some("\"x\"")));
     assert_eq!(client.exchange("HEAD /head HTTP/1.1\r\nHost: test\r\n\r\n").await.status, 200);
-    assert_eq!(upstream.connections(), 1);
+    // The client keeps its connection; that of the target ends after each HEAD.
+    assert_eq!(upstream.connections(), 2);
 }
 
 #[tokio::test]
@@ -179,4 +180,56 @@ async fn http2_clients_and_upstreams_meet() {
     let lines: Vec<String> = gateway.records(2).await.iter().map(line).collect();
     assert_eq!(lines[0], "200 upstream done ok | upstream done ok status:200");
     assert_eq!(lines[1], "200 upstream done ok | upstream done ok reused:1 status:200");
+}
+
+#[tokio::test]
+async fn the_body_of_a_head_response_is_nobodys_response() {
+    let upstream = Upstream::script([
+        vec![
+            Step::ReadHead,
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 45\r\n\r\n"),
+            // What some applications send after all, and what an attacker may have put there.
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"),
+            Step::AwaitEnd,
+        ],
+        vec![Step::ReadHead, Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine"), Step::AwaitEnd],
+    ]);
+    let gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert_eq!(client.response("HEAD").await.status, 200);
+    assert_eq!(client.response("GET").await.body_text(), "mine");
+}
+
+#[tokio::test]
+async fn interim_responses_go_on_at_once_and_within_bounds() {
+    let go_on = Gate::new();
+    let upstream = Upstream::script([vec![
+        Step::ReadHead,
+        Step::send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n"),
+        Step::Await(go_on.clone()),
+        Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+        Step::AwaitEnd,
+    ]]);
+    let gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    client.until_arrived(b"rel=preload\r\n\r\n").await.unwrap();
+    go_on.open();
+    let response = client.response("GET").await;
+    assert_eq!((response.status, response.informational.len()), (200, 1));
+
+    let endless = Upstream::script([vec![
+        Step::ReadHead,
+        Step::SendForever("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n".into()),
+    ]]);
+    let mut gateway = Gateway::to(&endless.url(), "timeouts: { await-head: 300ms }");
+    let response = gateway.get("/").await;
+    assert_eq!(response.status, 504);
+    // 64 KiB of heads at 92 bytes each, as they are counted, and not the millions that were sent.
+    assert!((100..1000).contains(&response.informational.len()), "{}", response.informational.len());
+    assert_eq!(
+        line(&gateway.record().await),
+        "504 upstream await-head await-head-timeout | upstream await-head await-head-timeout await-head:300ms"
+    );
 }

@@ -379,6 +379,17 @@ async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does
         slow.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BODY}\r\n\r\n")).await;
         slow.response_while_sending("POST", &vec![b'x'; BODY]).await.map(|response| response.status)
     });
+    // The messages of a gRPC stream come when there is something to say.
+    let grpc = Upstream::script([vec![
+        Step::ReadHead,
+        Step::ReadUntil(b"0\r\n\r\n"),
+        Step::send(answer),
+        Step::AwaitEnd,
+    ]]);
+    let streaming = Gateway::to(&grpc.url(), "");
+    let mut stream = streaming.client().await;
+    let kind = "Content-Type: application/grpc+proto\r\nTransfer-Encoding: chunked";
+    stream.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{kind}\r\n\r\n1\r\nx\r\n")).await;
     let mut client = dripped.client().await;
     client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
     let drip = async {
@@ -398,4 +409,6 @@ async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does
     assert_eq!(client.response("POST").await.status, 408);
     go_on.open();
     assert_eq!(upload.await.unwrap().unwrap(), 200);
+    stream.send("0\r\n\r\n").await;
+    assert_eq!(stream.response("POST").await.status, 200);
 }

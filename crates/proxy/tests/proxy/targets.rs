@@ -148,3 +148,110 @@ async fn an_attempt_can_outlive_its_client() {
     assert_eq!(gateway.get("/").await.status, 204);
     assert_eq!(upstream.connections(), 1);
 }
+
+fn chunk(bytes: usize) -> Vec<u8> {
+    [format!("{bytes:x}\r\n").into_bytes(), vec![b'x'; bytes], b"\r\n".to_vec()].concat()
+}
+
+const CHUNKED_POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn a_uwsgi_worker_is_not_bothered_before_the_body_is_there() {
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let upstream = Upstream::script([
+        vec![Step::ReadPacket, Step::send(ok), Step::Close],
+        vec![Step::ReadPacket, Step::Read(8), Step::send(ok), Step::Close],
+    ]);
+    let gateway = Gateway::to(&upstream.url_as("uwsgi"), "");
+    let mut slow = gateway.client().await;
+    slow.send([CHUNKED_POST.as_bytes(), &chunk(4)].concat()).await;
+    // The only worker has read that when it has answered this.
+    assert_eq!(gateway.get("/").await.status, 200);
+    assert_eq!(upstream.connections(), 1);
+    slow.send([chunk(4), b"0\r\n\r\n".to_vec()].concat()).await;
+    assert_eq!(slow.response("POST").await.status, 200);
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_collected_body_goes_on_after_an_early_head_and_is_waited_for_by_its_target() {
+    const BODY: usize = 12 << 20;
+    let request = [CHUNKED_POST.as_bytes(), &chunk(BODY), b"0\r\n\r\n"].concat();
+    let early = Upstream::script([vec![
+        Step::ReadPacket,
+        Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"),
+        Step::Read(BODY),
+        Step::send("ok"),
+        Step::Close,
+    ]]);
+    let gateway = Gateway::to(&early.url_as("uwsgi"), "");
+    let mut client = gateway.client().await;
+    client.send(&request).await;
+    assert_eq!(client.response("POST").await.body_text(), "ok");
+
+    let deaf = Upstream::script([vec![Step::ReadPacket, Step::Stall]]);
+    let mut gateway = Gateway::to(&deaf.url_as("uwsgi"), "timeouts: { send: 300ms }");
+    let mut client = gateway.client().await;
+    client.send(&request).await;
+    assert_eq!(client.response("POST").await.status, 504);
+    assert_eq!(
+        line(&gateway.record().await),
+        "504 upstream send send-timeout | upstream send send-timeout send:300ms"
+    );
+}
+
+#[tokio::test]
+async fn after_an_early_head_both_directions_count_as_progress() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let upstream = Upstream::script([vec![
+        Step::ReadHead,
+        Step::send(head),
+        Step::ReadUntil(b"0\r\n\r\n"),
+        Step::send("2\r\nok\r\n0\r\n\r\n"),
+        Step::AwaitEnd,
+    ]]);
+    let settings = "timeouts: { body-idle: 500ms }";
+    let mut gateway = Gateway::to(&upstream.url(), settings);
+    let mut client = gateway.client().await;
+    client.send(CHUNKED_POST).await;
+    client.until_arrived(b"\r\n\r\n").await.unwrap();
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        client.send(chunk(1)).await;
+    }
+    client.send("0\r\n\r\n").await;
+    assert_eq!(client.response("POST").await.body_text(), "ok");
+    assert_eq!(line(&gateway.record().await), "200 upstream done ok | upstream done ok status:200");
+
+    // A request that stops is its client's doing, even if it is the target that says nothing more.
+    let mut gateway = Gateway::to(&upstream.url(), settings);
+    let mut client = gateway.client().await;
+    client.send(CHUNKED_POST).await;
+    assert_eq!(client.response("POST").await.end, BodyEnd::Cut(End::Rst));
+    assert_eq!(
+        line(&gateway.record().await),
+        "200 client body client-body-timeout | client body client-body-timeout status:200 body-idle:500ms"
+    );
+}
+
+#[tokio::test]
+async fn the_total_time_covers_connecting_and_collecting() {
+    let ((full, _sockets), (other, _others)) = (testkit::full(), testkit::full());
+    let text = format!(
+        "upstreams: [{{ name: app, targets: [\"http://{full}\", \"http://{other}\"], \
+         timeouts: {{ connect: 200ms, total: 300ms }} }}]\n\
+         services: [{{ name: shop, upstream: app }}]\n"
+    );
+    let mut gateway = Gateway::start(&text);
+    assert_eq!(gateway.get("/").await.status, 504);
+    assert_eq!(
+        line(&gateway.record().await),
+        "504 upstream connect total-timeout | upstream connect connect-timeout connect:200ms \
+         | upstream connect total-timeout total:300ms"
+    );
+    let mut gateway = Gateway::to(&format!("uwsgi://{full}"), "timeouts: { total: 300ms }");
+    let mut client = gateway.client().await;
+    client.send([CHUNKED_POST.as_bytes(), &chunk(4)].concat()).await;
+    assert_eq!(client.response("POST").await.status, 504);
+    assert_eq!(line(&gateway.record().await), "504 upstream read-request total-timeout");
+}
