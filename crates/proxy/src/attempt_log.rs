@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use model::{Attempt, Ending, Exchange, Fault, Party};
+use model::{Attempt, Ending, Exchange, Fault, Party, Phase};
 use upstream::{DialTimes, Failure, Lease, Target};
 
 use crate::client::ClientFailure;
@@ -116,4 +116,21 @@ pub(crate) fn abandon(
     };
     let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
     finish(ctx, record, target, ctx.worker.clock.tick(), bytes, ending);
+}
+
+/// The process ends in the middle of the exchange; gives the phase it was in.
+pub(crate) fn cut(ctx: Context<'_>, record: &mut Exchange) -> Phase {
+    let Some(attempt) = record.attempts.last_mut() else { return Phase::ReadRequest };
+    let phase = match attempt.await_head {
+        Some(_) => Phase::Body,
+        None if attempt.reuse.is_some() || attempt.connect.is_some() => Phase::AwaitHead,
+        None => Phase::Connect,
+    };
+    let is_over = !attempt.total.is_zero();
+    if !is_over {
+        let total_micros = ctx.micros(ctx.worker.clock.tick()).saturating_sub(attempt.started_micros);
+        attempt.total = Duration::from_micros(total_micros);
+        attempt.ending = Ending::failed(phase, Fault::Draining);
+    }
+    phase
 }

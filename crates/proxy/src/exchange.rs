@@ -6,6 +6,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Instant;
 
 use model::{Ending, Exchange, Fault, Limit, LimitName, Party, Phase};
@@ -26,7 +27,7 @@ use crate::route::Found;
 use crate::serving::Serving;
 use crate::tunnel;
 use crate::whole::Whole;
-use crate::worker::Worker;
+use crate::worker::{Idle, Worker};
 
 /// What an exchange happens in.
 #[derive(Clone, Copy)]
@@ -96,15 +97,17 @@ impl Stop {
 /// Runs one exchange. The record is complete afterwards but for the end of its timeline.
 pub(crate) async fn run<D: Downstream>(
     ctx: Context<'_>,
+    idle: &Idle,
     client: &mut D,
     scratch: &mut Scratch,
     facts: &RequestFacts,
     record: &mut Exchange,
 ) -> Finish {
     let mut found = None;
-    let stop = match proxy(ctx, client, scratch, facts, record, &mut found).await {
-        Ok(finish) => return finish,
-        Err(stop) => stop,
+    let stop = match until_cut(ctx, idle, proxy(ctx, client, scratch, facts, record, &mut found)).await {
+        Some(Ok(finish)) => return finish,
+        Some(Err(stop)) => stop,
+        None => Stop::refused(attempt_log::cut(ctx, record), Fault::Draining),
     };
     // A response whose head is still here can be replaced by an honest one.
     let has_responded = client.has_responded() && !client.retract();
@@ -124,19 +127,36 @@ pub(crate) async fn run<D: Downstream>(
     }
 }
 
+/// What comes of the phases, unless the process ends before; then they are dropped, with the connection to the target.
+async fn until_cut<T>(ctx: Context<'_>, idle: &Idle, phases: impl Future<Output = T>) -> Option<T> {
+    let mut phases = std::pin::pin!(phases);
+    poll_fn(|cx| {
+        if ctx.worker.is_cut() {
+            return Poll::Ready(None);
+        }
+        let poll = phases.as_mut().poll(cx);
+        if poll.is_pending() {
+            idle.wait(cx);
+        }
+        poll.map(Some)
+    })
+    .await
+}
+
 /// [`run`], where a panic costs this exchange and nothing else: the client gets a 500, the record says so.
 pub(crate) async fn run_caught<D: Downstream>(
     ctx: Context<'_>,
+    idle: &Idle,
     client: &mut D,
     scratch: &mut Scratch,
     facts: &RequestFacts,
     record: &mut Exchange,
 ) -> Result<Finish, Panicked> {
     // Pinned in place: moving a future of this size costs more than catching.
-    let mut run = std::pin::pin!(run(ctx, client, scratch, facts, record));
+    let mut run = std::pin::pin!(run(ctx, idle, client, scratch, facts, record));
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
-        Err(_) => std::task::Poll::Ready(Err(Panicked)),
+        Err(_) => Poll::Ready(Err(Panicked)),
     })
     .await
 }
@@ -341,8 +361,8 @@ pub(crate) async fn send_answer<D: Downstream>(
     let deadline = Instant::now() + ctx.listening.settings().timeouts.client_send;
     let mut timer = ctx.worker.lend_timer();
     let sent = poll_fn(|cx| {
-        if let std::task::Poll::Ready(result) = client.poll_download(&mut body, cx) {
-            return std::task::Poll::Ready(result.is_ok());
+        if let Poll::Ready(result) = client.poll_download(&mut body, cx) {
+            return Poll::Ready(result.is_ok());
         }
         timer.poll(deadline, cx).map(|()| false)
     })
@@ -367,17 +387,17 @@ pub(crate) async fn discard_body<D: Downstream>(client: &mut D, deadline: Instan
     poll_fn(|cx| {
         loop {
             match client.poll_piece(cx) {
-                std::task::Poll::Ready(Ok(Offer::End)) => return std::task::Poll::Ready(true),
-                std::task::Poll::Ready(Ok(Offer::Piece)) => {
+                Poll::Ready(Ok(Offer::End)) => return Poll::Ready(true),
+                Poll::Ready(Ok(Offer::Piece)) => {
                     let n = client.piece().len();
                     read += n as u64;
                     client.consume(n);
                     if read > max {
-                        return std::task::Poll::Ready(false);
+                        return Poll::Ready(false);
                     }
                 }
-                std::task::Poll::Ready(Err(_)) => return std::task::Poll::Ready(false),
-                std::task::Poll::Pending => return timer.poll(deadline, cx).map(|()| false),
+                Poll::Ready(Err(_)) => return Poll::Ready(false),
+                Poll::Pending => return timer.poll(deadline, cx).map(|()| false),
             }
         }
     })

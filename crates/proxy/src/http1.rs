@@ -157,7 +157,7 @@ impl Session {
     }
 
     async fn one_with(&mut self, scratch: &mut Scratch) -> After {
-        let Session { worker, listening, connection, peer, timer, served, .. } = self;
+        let Session { worker, listening, connection, peer, idle, timer, served } = self;
         let started = worker.clock.now();
         let settings = listening.settings();
         let limits = listening.head_limits();
@@ -172,7 +172,7 @@ impl Session {
             Next::Request(facts) => {
                 let is_last = *served >= settings.limits.requests_per_connection;
                 connection.begin(&facts, scratch.request.version, !is_last);
-                return exchange(ctx, connection, scratch, &facts).await;
+                return exchange(ctx, idle, connection, scratch, &facts).await;
             }
             Next::Malformed(error) => (error.fault(), Some(error.rule().into())),
             Next::HeadTimeout => (Fault::ClientHeadTimeout, None),
@@ -186,6 +186,7 @@ impl Session {
 
 async fn exchange(
     ctx: Context<'_>,
+    idle: &Idle,
     connection: &mut Http1,
     scratch: &mut Scratch,
     facts: &RequestFacts,
@@ -194,7 +195,7 @@ async fn exchange(
     let _in_flight = worker.in_flight();
     let mut record = worker.begin_record(ctx);
     worker.fill_record(ctx, &scratch.request, &mut record);
-    let finish = match exchange::run_caught(ctx, connection, scratch, facts, &mut record).await {
+    let finish = match exchange::run_caught(ctx, idle, connection, scratch, facts, &mut record).await {
         Ok(finish) => finish,
         Err(exchange::Panicked) => {
             answer_alone(ctx, connection, scratch, Fault::Internal, None, &mut record).await

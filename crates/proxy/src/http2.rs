@@ -153,7 +153,8 @@ async fn stream(
     let mut client = Http2::new(body, respond);
     let finish = match read {
         Ok(facts) => {
-            let run = exchange::run_caught(ctx, &mut client, &mut scratch, &facts, &mut record);
+            let idle = worker.register_idle();
+            let run = exchange::run_caught(ctx, &idle, &mut client, &mut scratch, &facts, &mut record);
             match run.await {
                 Ok(finish) => finish,
                 Err(exchange::Panicked) => {

@@ -167,8 +167,9 @@ impl Server {
     pub fn drain(self, grace: Duration) -> bool {
         let now = Instant::now();
         let idle_until = now + DRAIN_IDLE.min(grace);
-        for worker in &self.workers {
-            let _ = worker.commands.send(Command::Drain { idle_until });
+        let commands: Vec<_> = self.workers.iter().map(|worker| worker.commands.clone()).collect();
+        for worker in &commands {
+            let _ = worker.send(Command::Drain { idle_until });
         }
         let (done, finished) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -178,10 +179,20 @@ impl Server {
             let _ = done.send(());
         });
         let in_time = finished.recv_timeout(grace).is_ok();
+        if !in_time {
+            // Each exchange gets an end, its client an answer where it can still have one, and the record both.
+            for worker in &commands {
+                let _ = worker.send(Command::Cut);
+            }
+            let _ = finished.recv_timeout(CUT_MAX);
+        }
         self.listeners.keys().for_each(remove_socket_file);
         in_time
     }
 }
+
+/// How long the last answers may take to leave after the grace time.
+const CUT_MAX: Duration = Duration::from_secs(1);
 
 fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Drain {
         idle_until: Instant,
     },
+    /// The grace time is over: end what is still in flight.
+    Cut,
 }
 
 /// One worker's state.
@@ -67,6 +69,7 @@ pub(crate) struct Worker {
     idle: RefCell<HashMap<u64, Rc<IdleSlot>, ahash::RandomState>>,
     next_idle: Cell<u64>,
     idle_until: Cell<Option<Instant>>,
+    cut: Cell<bool>,
     connections: Cell<usize>,
     all_closed: Notify,
     pub clock: Clock,
@@ -140,7 +143,7 @@ impl Drop for Idle {
 }
 
 impl Idle {
-    /// The current task wants to be woken by a drain.
+    /// The current task wants to be woken by a drain, and by its end.
     pub(crate) fn wait(&self, cx: &TaskContext<'_>) {
         let mut waker = self.slot.0.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -162,6 +165,7 @@ impl Worker {
             idle: RefCell::default(),
             next_idle: Cell::new(0),
             idle_until: Cell::new(None),
+            cut: Cell::new(false),
             connections: Cell::new(0),
             all_closed: Notify::new(),
             clock: Clock::new(),
@@ -180,6 +184,11 @@ impl Worker {
     /// Until when an idle connection may stay; `None` while nothing is drained.
     pub(crate) fn idle_until(&self) -> Option<Instant> {
         self.idle_until.get()
+    }
+
+    /// Whether exchanges have to end now, whatever they wait for.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.get()
     }
 
     pub(crate) fn register_idle(self: &Rc<Self>) -> Idle {
@@ -279,9 +288,18 @@ impl Worker {
 
     fn drain(&self, idle_until: Instant) {
         self.idle_until.set(Some(idle_until));
+        self.wake_all();
+    }
+
+    fn cut(&self) {
+        self.cut.set(true);
+        self.wake_all();
+    }
+
+    fn wake_all(&self) {
         for slot in self.idle.borrow().values() {
-            if let Some(waker) = slot.0.borrow_mut().take() {
-                waker.wake();
+            if let Some(waker) = &*slot.0.borrow() {
+                waker.wake_by_ref();
             }
         }
     }
@@ -337,12 +355,16 @@ pub(crate) fn run(
                     worker.drain(idle_until);
                     break;
                 }
+                Command::Cut => worker.cut(),
             }
         }
         // Let the accept loops take what is queued before asking whether anything is open.
         tokio::task::yield_now().await;
         while worker.connections.get() > 0 {
-            worker.all_closed.notified().await;
+            tokio::select! {
+                () = worker.all_closed.notified() => {}
+                Some(Command::Cut) = commands.recv() => worker.cut(),
+            }
         }
         sweeper.abort();
     });

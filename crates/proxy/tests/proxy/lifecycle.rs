@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Authority, BodyEnd, Gate, Step, Upstream};
+use testkit::{Authority, BodyEnd, End, Gate, Step, Upstream};
 
 use super::gateway::{Gateway, checked, line, one_upstream};
 
@@ -114,11 +114,51 @@ async fn a_drain_finishes_what_is_in_flight_and_says_that_it_is_the_last() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_at_its_grace_time() {
-    let upstream = Upstream::script([vec![Step::ReadHead, Step::Stall]]);
+async fn what_is_in_flight_when_the_grace_time_ends_gets_an_honest_end() {
+    let begun = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+    let upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nhello";
+    let upstream = Upstream::script([
+        vec![Step::ReadHead, Step::Stall],
+        vec![Step::ReadHead, Step::send(begun), Step::Stall],
+        vec![Step::ReadHead, Step::send(upgraded), Step::Stall],
+        vec![Step::ReadHead, Step::Stall],
+    ]);
     let mut gateway = Gateway::to(&upstream.url(), "");
-    let mut client = gateway.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
-    upstream.until("the request", |seen| !seen.connections.is_empty()).await;
+    let shared = gateway.server().shared().clone();
+    let mut waiting = gateway.client().await;
+    waiting.send("GET /waiting HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    upstream.until("the request", |seen| seen.connections.len() == 1).await;
+    let mut reading = gateway.client().await;
+    reading.send("GET /reading HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    reading.until_arrived(b"hello").await.unwrap();
+    let mut talking = gateway.client().await;
+    let ask = "GET /talking HTTP/1.1\r\nHost: test\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n";
+    talking.send(ask).await;
+    talking.until_arrived(b"hello").await.unwrap();
+    let mut stream = gateway.http2_client().await;
+    let stream = stream.begin("GET", "/waiting", &[], true).await.unwrap();
+    upstream.until("the last request", |seen| seen.connections.len() == 4).await;
+
     assert!(!gateway.drain(Duration::from_millis(200)).await.unwrap());
+    let response = waiting.response("GET").await;
+    assert_eq!((response.status, response.field("connection")), (503, Some("close")));
+    assert!(response.body_text().contains("\"fault\":\"draining\""), "{}", response.body_text());
+    assert_eq!(reading.response("GET").await.end, BodyEnd::Cut(End::Rst));
+    assert_eq!(stream.response().await.status, 503);
+    let mut lines: Vec<String> = shared
+        .records
+        .take(Vec::new())
+        .iter()
+        .map(|record| format!("{} {} {}", record.path, record.protocol.id(), line(record)))
+        .collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "/reading HTTP/1.1 200 operator body draining | operator body draining status:200",
+            "/talking HTTP/1.1 101 operator body draining | operator body draining status:101",
+            "/waiting HTTP/1.1 503 operator await-head draining | operator await-head draining",
+            "/waiting HTTP/2 503 operator await-head draining | operator await-head draining",
+        ]
+    );
 }
