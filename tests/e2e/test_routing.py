@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from rawhttp import Connection, Request, send
 
 PROBLEM = "application/problem+json"
@@ -82,3 +84,25 @@ def test_malformed_requests_are_refused_and_recorded(start_gateway, server):
             assert connection.receive().status == status, sent[:80]
             assert connection.is_closed(), sent[:80]
         gateway.call("--status", status, "--since", "10m") if status in (414, 431, 501, 505) else None
+
+
+@pytest.mark.parametrize("kind", ["gunicorn-sync", "uvicorn-httptools", "waitress", "uwsgi"])
+def test_a_guarded_path_is_guarded_however_it_is_written(start_gateway, server, kind):
+    """Python servers decode a path before the application looks at it: `%2F` must lead past no rule."""
+    gateway = start_gateway(
+        config=f"""
+services:
+  - name: shop
+    to: {server(kind).url}
+    routes:
+      - paths: [/_/*]
+        policies: [{{ api-key: {{}} }}]
+      - paths: [/*]
+consumers: [{{ name: alice, api-keys: [a-long-key-of-alices] }}]
+"""
+    )
+    for target in ["/_/digest", "/_%2Fdigest", "//_/digest", "/x/..%2F_%2Fdigest", "/_%5Cdigest"]:
+        assert send(gateway.port, Request(target=target)).status == 401, target
+        allowed = Request(target=target, headers=(("X-API-Key", "a-long-key-of-alices"),))
+        assert send(gateway.port, allowed).status != 401, target
+    assert send(gateway.port, Request(target="/a%2Fb")).status == 200

@@ -36,7 +36,7 @@ enum Place {
 }
 
 /// The policies of one route, in the order in which they run.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Policies {
     ordered: Box<[Policy]>,
 }
@@ -46,6 +46,10 @@ impl Policies {
         let mut ordered = policies.to_vec();
         ordered.sort_by_key(place);
         Policies { ordered: ordered.into() }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ordered.is_empty()
     }
 
     /// Runs them all; the first rejection ends it.

@@ -175,7 +175,7 @@ async fn proxy<D: Downstream>(
     found: &mut Option<Found>,
 ) -> Result<Finish, Stop> {
     let destination = route(ctx, &scratch.request, record, found)?;
-    apply_policies(ctx, &mut scratch.request, &destination.policies, record)?;
+    apply_policies(ctx, &mut scratch.request, found.as_ref(), record)?;
     let body_max = destination.route.body_bytes_max.map(|max| max.0);
     if let (Framing::Length(length), Some(max)) = (facts.framing, body_max)
         && length > max
@@ -228,19 +228,32 @@ fn route(
     }
 }
 
+/// Those of the route, after those of a route that the path may mean to the target.
 fn apply_policies(
     ctx: Context<'_>,
     head: &mut RequestHead,
-    policies: &policy::Policies,
+    found: Option<&Found>,
     record: &mut Exchange,
 ) -> Result<(), Stop> {
+    let Some(found) = found else { return Ok(()) };
     let consumers = &ctx.serving.consumers;
-    let mut subject = Subject { head, consumers, consumer: &mut record.consumer };
-    policies.on_request(&mut subject).map_err(|rejection| Stop::Refused {
+    let stop = |rejection: policy::Rejection| Stop::Refused {
         answer: Answer { challenge: rejection.challenge, ..Answer::new(rejection.fault) },
         phase: Phase::Policy,
         detail: Some(rejection.detail.into()),
-    })
+    };
+    if let Some(guard) = ctx.serving.routes.guard(head, found) {
+        // Rare, so that a copy does no harm: what these rules take from a request is not for the route's own to miss.
+        let mut copy = head.clone();
+        let mut subject = Subject { head: &mut copy, consumers, consumer: &mut record.consumer };
+        if let Err(rejection) = guard.policies.on_request(&mut subject) {
+            record.service = Some(guard.service.name.clone());
+            record.route = Some(guard.route.name.clone());
+            return Err(stop(rejection));
+        }
+    }
+    let mut subject = Subject { head, consumers, consumer: &mut record.consumer };
+    found.destination.policies.on_request(&mut subject).map_err(stop)
 }
 
 /// Makes the client's fields those of the forwarded request, but for what depends on the target.

@@ -120,8 +120,20 @@ impl RouteTable {
 
     /// The destination of a request.
     pub(crate) fn find(&self, head: &RequestHead) -> Result<Found, NotFound> {
+        self.find_at(head, head.target.path())
+    }
+
+    /// Another destination with rules of its own that the request may mean to a server which decodes its path before it
+    /// looks at the segments: what guards `/admin/x` must not let `/admin%2Fx` and `//admin/x` pass.
+    pub(crate) fn guard(&self, head: &RequestHead, found: &Found) -> Option<Arc<Destination>> {
+        let path = wire::path::as_decoded(head.target.path())?;
+        let other = self.find_at(head, &path).ok()?.destination;
+        let is_guard = !other.policies.is_empty() && other.policies != found.destination.policies;
+        is_guard.then_some(other)
+    }
+
+    fn find_at(&self, head: &RequestHead, path: &str) -> Result<Found, NotFound> {
         let host = head.target.host();
-        let path = head.target.path();
         let candidates = self.by_host.get(host).unwrap_or(&self.others);
         let mut allow = Vec::new();
         for rule in candidates.iter().filter_map(|number| self.rules.get(*number as usize)) {

@@ -138,6 +138,45 @@ pub fn decode(path: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(rest);
 }
 
+/// The path as servers take it that decode it before they look at its segments, as WSGI and ASGI servers do: no escapes
+/// but of what cannot stand in a path, `%2F` and `%5C` as slashes, several slashes as one, dot segments resolved. `None`
+/// if that is the canonical path itself.
+pub fn as_decoded(canonical: &str) -> Option<String> {
+    let bytes = canonical.as_bytes();
+    if memchr::memchr(b'%', bytes).is_none() && memmem::find(bytes, b"//").is_none() {
+        return None;
+    }
+    let mut decoded = Vec::with_capacity(bytes.len());
+    decode(canonical, &mut decoded);
+    let mut path = String::with_capacity(bytes.len());
+    let mut segments =
+        decoded.split(|byte| matches!(byte, b'/' | b'\\')).filter(|part| !part.is_empty()).peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            b"." => {}
+            b".." => path.truncate(path.rfind('/').unwrap_or(0)),
+            _ => {
+                path.push('/');
+                for byte in segment {
+                    if class(*byte) & (UNCANONICAL | TARGET_END | QUERY) != 0 || !byte.is_ascii_graphic() {
+                        escape(*byte, &mut path);
+                    } else {
+                        path.push(char::from(*byte));
+                    }
+                }
+                continue;
+            }
+        }
+        if segments.peek().is_none() {
+            path.push('/');
+        }
+    }
+    if path.is_empty() || (decoded.ends_with(b"/") && !path.ends_with('/')) {
+        path.push('/');
+    }
+    Some(path).filter(|path| path != canonical)
+}
+
 fn escape(byte: u8, out: &mut String) {
     let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 });
     out.push('%');
@@ -203,6 +242,28 @@ mod tests {
             ("/a/.../..a/.b./", "/a/.../..a/.b./"),
         ] {
             check(path, Ok(expect));
+        }
+    }
+
+    #[test]
+    fn what_servers_make_of_a_path_that_decode_it_first() {
+        for (path, expect) in [
+            ("/", None),
+            ("/a/b;c=1", None),
+            ("/caf%C3%A9/a%20b", None),
+            ("/admin%2Fx", Some("/admin/x")),
+            ("/a%5C..%5Cb", Some("/b")),
+            ("//admin///x", Some("/admin/x")),
+            ("/admin/x//", Some("/admin/x/")),
+            ("/a/..%2Fadmin%2F", Some("/admin/")),
+            ("/v1%3Apredict", Some("/v1:predict")),
+            ("/%2F", Some("/")),
+            ("/%2F..%2F..", Some("/")),
+            ("/a%3Fb%23c%25", None),
+            // Decoded once: what it then says is the application's affair.
+            ("/admin%252Fx", None),
+        ] {
+            assert_eq!(as_decoded(path).as_deref(), expect, "{path}");
         }
     }
 

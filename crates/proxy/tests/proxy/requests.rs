@@ -412,3 +412,42 @@ async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does
     stream.send("0\r\n\r\n").await;
     assert_eq!(stream.response("POST").await.status, 200);
 }
+
+#[tokio::test]
+async fn a_guarded_path_is_guarded_however_it_is_written() {
+    let upstream = echo_target();
+    let text = format!(
+        "upstreams: [{{ name: app, targets: [\"{}\"] }}]\n\
+         consumers: [{{ name: alice, api-keys: [a-long-key-of-alices] }}]\n\
+         services:\n\
+         - name: shop\n  \
+           upstream: app\n  \
+           routes:\n  \
+           - {{ name: guarded, paths: [/admin/*, \"/v1:predict\"], policies: [{{ api-key: {{}} }}] }}\n  \
+           - {{ name: open, paths: [/*] }}\n",
+        upstream.url()
+    );
+    let mut gateway = Gateway::start(&text);
+    let mut client = gateway.client().await;
+    for path in [
+        "/admin/x",
+        "/admin%2Fx",
+        "//admin/x",
+        "/%61dmin%2fx",
+        "/x%2F..%2Fadmin/x",
+        "/admin%5cx",
+        "/v1%3Apredict",
+    ] {
+        assert_eq!(client.get(path).await.status, 401, "{path}");
+        let record = gateway.record().await;
+        assert_eq!(record.route.as_deref(), Some("guarded"), "{path}");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nX-API-Key: a-long-key-of-alices\r\n\r\n");
+        assert_eq!(client.exchange(&request).await.status, 200, "{path}");
+        let record = gateway.record().await;
+        assert_eq!(record.consumer.as_deref(), Some("alice"), "{path}");
+    }
+    for path in ["/a%2Fb", "//x", "/administrators%2Fx", "/admin%252Fx"] {
+        assert_eq!(client.get(path).await.status, 200, "{path}");
+        assert_eq!(gateway.record().await.route.as_deref(), Some("open"), "{path}");
+    }
+}
