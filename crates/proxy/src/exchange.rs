@@ -275,6 +275,7 @@ fn respond<D: Downstream>(ctx: Context<'_>, client: &mut D, scratch: &mut Scratc
     let head = &mut scratch.response;
     wire::strip_hop_by_hop(&mut head.fields);
     head.fields.remove(Known::XAccelBuffering);
+    ctx.worker.clock.date(&mut head.fields);
     let bodiless = scratch.request.method == model::Method::Head || matches!(head.status, 204 | 304);
     client
         .respond(head, ResponseForm { framing: answered.framing, bodiless, last: ctx.worker.is_draining() });
@@ -368,6 +369,7 @@ pub(crate) async fn send_answer<D: Downstream>(
 ) -> Finish {
     let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
     set_request_id(&mut head.fields, record);
+    ctx.worker.clock.date(&mut head.fields);
     client.respond(head, ResponseForm { framing, bodiless: is_head, last: ctx.worker.is_draining() });
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let mut body = Whole::new(if is_head { bytes::Bytes::new() } else { body });

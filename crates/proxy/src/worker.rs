@@ -17,7 +17,7 @@ use model::{Ending, Exchange, Protocol, RequestIds, Timeline};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Notify, mpsc};
 use upstream::Pool;
-use wire::{RequestHead, Version};
+use wire::{Fields, Known, RequestHead, Version};
 
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch};
@@ -81,12 +81,14 @@ pub(crate) struct Clock {
     now: Cell<Instant>,
     /// The same moment on both clocks; taken again with each sweep, so that a step of the system's clock is followed.
     pair: Cell<(Instant, SystemTime)>,
+    /// The value of `Date` for this Unix second.
+    date: RefCell<(u64, String)>,
 }
 
 impl Clock {
     fn new() -> Clock {
         let now = Instant::now();
-        Clock { now: Cell::new(now), pair: Cell::new((now, SystemTime::now())) }
+        Clock { now: Cell::new(now), pair: Cell::new((now, SystemTime::now())), date: RefCell::default() }
     }
 
     /// Reads the time: to be called when a task goes on after it had waited.
@@ -99,6 +101,20 @@ impl Clock {
     /// The time of the last tick: right for what follows it without waiting.
     pub(crate) fn now(&self) -> Instant {
         self.now.get()
+    }
+
+    /// Adds the time to a response without it (RFC 9110 section 6.6.1). WSGI applications behind uwsgi send none.
+    pub(crate) fn date(&self, fields: &mut Fields) {
+        if fields.get(Known::Date).is_some() {
+            return;
+        }
+        let second = self.unix_micros(self.now()) / 1_000_000;
+        let mut date = self.date.borrow_mut();
+        if date.0 != second {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+            *date = (second, httpdate::fmt_http_date(time));
+        }
+        fields.push_known(Known::Date, date.1.as_bytes());
     }
 
     fn synchronize(&self) {

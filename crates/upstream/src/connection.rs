@@ -127,10 +127,10 @@ impl Connection {
         }
     }
 
-    /// How many bytes the peer's kernel has acknowledged since the connection began.
+    /// How many bytes of the request the peer's kernel has acknowledged.
     pub fn bytes_acked(&self) -> Option<u64> {
         match self {
-            Connection::Http1(connection) => connection.transport().socket().bytes_acked(),
+            Connection::Http1(connection) => connection.bytes_acked(),
             Connection::Http2(_) => None,
         }
     }

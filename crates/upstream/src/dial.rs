@@ -131,6 +131,14 @@ fn connected<T>(
 
 fn connect_failure(error: &io::Error) -> Failure {
     let fault = match error.kind() {
+        // Of descriptors or memory: not the target's doing.
+        _ if matches!(
+            error.raw_os_error(),
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+        ) =>
+        {
+            Fault::Overloaded
+        }
         // A missing socket file is the Unix form of "nothing listens there".
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Fault::ConnectRefused,
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -204,5 +212,21 @@ async fn handshake(
             Err(Failure::new(Phase::Tls, Fault::TlsFailed).with_io(&error).with_detail(error.to_string()))
         }
         Err(_) => Err(Failure::timeout(Phase::Tls, Fault::TlsTimeout, LimitName::Tls, limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_lack_of_descriptors_is_not_the_targets_doing() {
+        for (errno, fault) in [
+            (libc::EMFILE, Fault::Overloaded),
+            (libc::ECONNREFUSED, Fault::ConnectRefused),
+            (libc::EHOSTUNREACH, Fault::ConnectFailed),
+        ] {
+            assert_eq!(connect_failure(&io::Error::from_raw_os_error(errno)).fault, fault);
+        }
     }
 }

@@ -32,6 +32,8 @@ pub struct Http1 {
     /// The request is out, end included.
     sent: bool,
     received: u64,
+    /// Bytes of the requests before this one.
+    sent_before: u64,
     pub(crate) served: u32,
     pub(crate) created: Instant,
     pub(crate) idle_since: Instant,
@@ -50,6 +52,7 @@ impl Http1 {
             keep: true,
             sent: false,
             received: 0,
+            sent_before: 0,
             served: 0,
             created: now,
             idle_since: now,
@@ -199,10 +202,6 @@ impl Http1 {
         (self.output.total(), self.received + self.incoming.read)
     }
 
-    pub(crate) fn transport(&self) -> &Transport {
-        &self.io
-    }
-
     /// Gives the raw stream away after an upgrade, with what was read beyond the head.
     pub(crate) fn into_tunnel(self) -> (Transport, BytesMut) {
         (self.io, self.input)
@@ -218,7 +217,16 @@ impl Http1 {
         self.served += 1;
         self.idle_since = now;
         buffers::give_back(std::mem::take(&mut self.input));
+        self.sent_before += self.output.total();
         self.output.reset();
+    }
+
+    /// How many bytes of this request the peer's kernel has acknowledged. Unknown under TLS, which counts others.
+    pub(crate) fn bytes_acked(&self) -> Option<u64> {
+        let Transport::Plain(socket) = &self.io else { return None };
+        // The kernel counts the handshake as one.
+        let acked = socket.bytes_acked()?.saturating_sub(1 + self.sent_before);
+        Some(acked.min(self.output.total()))
     }
 
     /// Looks, without waiting, whether an idle connection is still good: a close, an error or unasked-for bytes all

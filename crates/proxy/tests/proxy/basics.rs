@@ -233,3 +233,44 @@ async fn interim_responses_go_on_at_once_and_within_bounds() {
         "504 upstream await-head await-head-timeout | upstream await-head await-head-timeout await-head:300ms"
     );
 }
+
+#[tokio::test]
+async fn every_response_has_one_date() {
+    let upstream = Upstream::answer(|request| {
+        let date = if request.target == "/with" { "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n" } else { "" };
+        format!("HTTP/1.1 200 OK\r\n{date}Content-Length: 0\r\n\r\n").into_bytes()
+    });
+    let gateway = Gateway::to(&upstream.url(), "");
+    assert_eq!(gateway.get("/with").await.all("date"), ["Sun, 06 Nov 1994 08:49:37 GMT"]);
+    let unknown = Gateway::start("services: []\n");
+    for response in [gateway.get("/without").await, unknown.get("/").await] {
+        let dates = response.all("date");
+        assert_eq!(dates.len(), 1);
+        // IMF-fixdate (RFC 9110 section 5.6.7).
+        assert!(dates[0].len() == 29 && dates[0].ends_with(" GMT"), "{dates:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_counted_from_the_request_on() {
+    let gone = Gate::new();
+    let upstream = Upstream::script([vec![
+        Step::ReadHead,
+        Step::send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        Step::ReadUntil(b"\r\n\r\nx"),
+        Step::Await(gone.clone()),
+        Step::Close,
+    ]]);
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    assert_eq!(gateway.get("/").await.status, 200);
+    gateway.record().await;
+    let mut client = gateway.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx").await;
+    upstream.until("the second request", |seen| seen.connections[0].received.ends_with(b"\r\n\r\nx")).await;
+    gone.open();
+    assert_eq!(client.response("POST").await.status, 502);
+    let record = gateway.record().await;
+    let attempt = &record.attempts[0];
+    assert!(attempt.reuse.is_some() && attempt.bytes_sent > 0);
+    assert_eq!(attempt.bytes_acked, Some(attempt.bytes_sent));
+}
