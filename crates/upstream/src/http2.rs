@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -84,7 +84,7 @@ impl Http2Connection {
 
     /// A place for one more exchange, if there is one.
     pub(crate) fn open(&self) -> Option<Http2> {
-        if !self.is_open() || self.shared.streams.get() >= self.sender.current_max_send_streams() {
+        if self.shared.streams.get() >= self.sender.current_max_send_streams() {
             return None;
         }
         self.shared.streams.set(self.shared.streams.get() + 1);
@@ -98,8 +98,11 @@ impl Http2Connection {
         })
     }
 
-    pub(crate) fn is_open(&self) -> bool {
-        self.shared.open.get()
+    /// Whether it takes new exchanges: not after its end, and not after a GOAWAY, although those under way go on.
+    pub(crate) fn is_open(&mut self) -> bool {
+        // Never pending: only a sender that has sent waits for room, and this one is cloned for that.
+        let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
+        self.shared.open.get() && !matches!(ready, Poll::Ready(Err(_)))
     }
 
     pub(crate) fn served(&self) -> u32 {

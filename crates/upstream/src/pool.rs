@@ -124,7 +124,7 @@ impl Pool {
             return None;
         }
         let settings = idle.settings;
-        idle.http2.retain(|(connection, _)| {
+        idle.http2.retain_mut(|(connection, _)| {
             connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
         });
         idle.http2.iter().find_map(|(shared, open)| {
@@ -172,7 +172,7 @@ impl Pool {
                     && target.is_at(open.address)
             });
             // Exchanges under way keep their connection to their end.
-            idle.http2.retain(|(connection, open)| {
+            idle.http2.retain_mut(|(connection, open)| {
                 connection.is_open()
                     && !connection.outlived(now, settings.idle, settings.age)
                     && target.is_at(open.address)
