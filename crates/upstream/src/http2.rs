@@ -19,6 +19,7 @@ use crate::connection::{Request, UploadFailure};
 use crate::failure::Failure;
 use crate::http2_stream::{Http2Incoming, Http2TransferFailure, fields_from, header_map, poll_transfer};
 use crate::io::Transport;
+use crate::pulse::{End, Pulse, Watched};
 
 /// What one stream, and one connection, may have under way towards us before we read.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -36,6 +37,7 @@ pub(crate) struct Http2Connection {
 #[derive(Debug)]
 struct Shared {
     open: Cell<bool>,
+    pulse: Rc<Pulse>,
     streams: Cell<usize>,
     served: Cell<u32>,
     created: Instant,
@@ -56,18 +58,20 @@ pub struct Http2 {
 impl Http2Connection {
     /// Speaks HTTP/2 on a fresh transport; the connection is driven by a task of the current worker.
     pub(crate) async fn handshake(io: Transport, limits: &HeadLimits) -> Result<Http2Connection, Failure> {
+        let pulse = Rc::new(Pulse::default());
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buffer_size(SEND_BUFFER_BYTES)
             .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
             .enable_push(false)
-            .handshake(io)
+            .handshake(Watched::new(io, pulse.clone()))
             .await
-            .map_err(|error| failure(Phase::Connect, &error))?;
+            .map_err(|error| failure(Phase::Connect, &error, pulse.end()))?;
         let now = Instant::now();
         let shared = Rc::new(Shared {
             open: Cell::new(true),
+            pulse,
             streams: Cell::new(0),
             served: Cell::new(0),
             created: now,
@@ -103,6 +107,10 @@ impl Http2Connection {
         // Never pending: only a sender that has sent waits for room, and this one is cloned for that.
         let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
         self.shared.open.get() && !matches!(ready, Poll::Ready(Err(_)))
+    }
+
+    fn failure(&self, phase: Phase, error: &h2::Error) -> Failure {
+        failure(phase, error, self.shared.pulse.end())
     }
 
     pub(crate) fn served(&self) -> u32 {
@@ -160,7 +168,7 @@ impl Http2 {
             .connection
             .sender
             .send_request(message, end)
-            .map_err(|error| failure(Phase::Send, &error))?;
+            .map_err(|error| self.connection.failure(Phase::Send, &error))?;
         self.response = Some(response);
         self.upload = Some(upload).filter(|_| !end);
         Ok(())
@@ -178,7 +186,9 @@ impl Http2 {
         }
         Poll::Ready(result.map_err(|error| match error {
             Http2TransferFailure::Source(error) => UploadFailure::Client(error),
-            Http2TransferFailure::Sink(error) => UploadFailure::Upstream(failure(Phase::Send, &error)),
+            Http2TransferFailure::Sink(error) => {
+                UploadFailure::Upstream(self.connection.failure(Phase::Send, &error))
+            }
         }))
     }
 
@@ -206,7 +216,8 @@ impl Http2 {
             return Poll::Ready(Ok(facts));
         }
         let response = ready!(std::pin::Pin::new(response).poll(cx));
-        let (parts, body) = response.map_err(|error| failure(Phase::AwaitHead, &error))?.into_parts();
+        let (parts, body) =
+            response.map_err(|error| self.connection.failure(Phase::AwaitHead, &error))?.into_parts();
         self.response = None;
         if parts.headers.len() > limits.fields {
             let limit = Limit::Count { name: LimitName::ResponseFields, max: limits.fields as u64 };
@@ -237,7 +248,9 @@ impl Source for Http2 {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Offer, Failure>> {
         match &mut self.download {
-            Some(download) => download.poll_piece(cx).map_err(|error| failure(Phase::Body, &error)),
+            Some(download) => {
+                download.poll_piece(cx).map_err(|error| self.connection.failure(Phase::Body, &error))
+            }
             None => Poll::Ready(Ok(Offer::End)),
         }
     }
@@ -261,10 +274,11 @@ impl Source for Http2 {
     }
 }
 
-/// What an `h2` error means in this phase.
-fn failure(phase: Phase, error: &h2::Error) -> Failure {
+/// What an `h2` error means in this phase. The library calls a clean end a broken pipe and drops the errno of others; `end`
+/// is what was seen beneath it.
+fn failure(phase: Phase, error: &h2::Error, end: Option<End>) -> Failure {
     if let Some(io) = error.get_io() {
-        let fin = io.kind() == std::io::ErrorKind::UnexpectedEof;
+        let fin = end == Some(End::Fin);
         let fault = match (phase, fin) {
             (Phase::Body, true) => Fault::BodyTruncated,
             (Phase::Body, false) => Fault::BodyReset,
@@ -273,7 +287,15 @@ fn failure(phase: Phase, error: &h2::Error) -> Failure {
             (_, true) => Fault::EarlyClose,
             (_, false) => Fault::Reset,
         };
-        return Failure::new(phase, fault).with_io(io);
+        let failure = Failure::new(phase, fault);
+        return match end {
+            Some(End::Fin) => failure.with_fin(),
+            Some(End::Failed { errno: Some(errno) }) => {
+                failure.with_io(&std::io::Error::from_raw_os_error(errno))
+            }
+            // The library keeps the kind and the text of an error, and nothing else.
+            Some(End::Failed { errno: None }) | None => failure.with_io(io),
+        };
     }
     let refused = error.reason() == Some(Reason::REFUSED_STREAM)
         || (error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR));

@@ -13,6 +13,7 @@ mod http2;
 pub mod http2_stream;
 pub mod io;
 mod pool;
+mod pulse;
 mod resolve;
 mod target;
 pub mod tls;
