@@ -1,4 +1,6 @@
 //! The record of the attempt under way: it stands last in the exchange's record from its beginning, and is filled in there.
+//!
+//! What an attempt has shown beyond itself is noted with it: in the counts of its target, and on its connection.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -86,6 +88,9 @@ pub(crate) fn fail(
     attempt.limit = failure.limit;
     attempt.detail.clone_from(&failure.detail);
     attempt.bytes_acked = lease.and_then(|lease| lease.connection.bytes_acked());
+    if let (Some(lease), Some(limit)) = (lease, failure.limit) {
+        lease.ran_out(limit);
+    }
     let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
     finish(ctx, record, target, ctx.worker.clock.tick(), bytes, failure.ending());
 }
@@ -100,6 +105,9 @@ pub(crate) fn abandon(
 ) {
     if let Stop::Timeout { limit, .. } = stop {
         current(record).limit = Some(*limit);
+        if let Some(lease) = lease {
+            lease.ran_out(*limit);
+        }
     }
     let ending = match stop {
         Stop::Client { phase, failure } => {

@@ -36,6 +36,7 @@ pub(crate) struct Http2Connection {
 
 #[derive(Debug)]
 struct Shared {
+    /// It takes new exchanges. Those under way go on when it does not.
     open: Cell<bool>,
     pulse: Rc<Pulse>,
     streams: Cell<usize>,
@@ -48,6 +49,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Http2 {
     connection: Http2Connection,
+    asked: Option<Instant>,
     response: Option<ResponseFuture>,
     upload: Option<SendStream<Bytes>>,
     download: Option<Http2Incoming>,
@@ -58,7 +60,8 @@ pub struct Http2 {
 impl Http2Connection {
     /// Speaks HTTP/2 on a fresh transport; the connection is driven by a task of the current worker.
     pub(crate) async fn handshake(io: Transport, limits: &HeadLimits) -> Result<Http2Connection, Failure> {
-        let pulse = Rc::new(Pulse::default());
+        let now = Instant::now();
+        let pulse = Pulse::new(now);
         let (sender, connection) = h2::client::Builder::new()
             .initial_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -68,7 +71,6 @@ impl Http2Connection {
             .handshake(Watched::new(io, pulse.clone()))
             .await
             .map_err(|error| failure(Phase::Connect, &error, pulse.end()))?;
-        let now = Instant::now();
         let shared = Rc::new(Shared {
             open: Cell::new(true),
             pulse,
@@ -86,14 +88,16 @@ impl Http2Connection {
         Ok(Http2Connection { sender, shared })
     }
 
-    /// A place for one more exchange, if there is one.
-    pub(crate) fn open(&self) -> Option<Http2> {
-        if self.shared.streams.get() >= self.sender.current_max_send_streams() {
+    /// A place for one more exchange, if there is one and the connection is not in doubt.
+    pub(crate) fn open(&self, now: Instant) -> Option<Http2> {
+        let is_full = self.shared.streams.get() >= self.sender.current_max_send_streams();
+        if is_full || self.shared.pulse.is_doubtful(now) {
             return None;
         }
         self.shared.streams.set(self.shared.streams.get() + 1);
         Some(Http2 {
             connection: self.clone(),
+            asked: None,
             response: None,
             upload: None,
             download: None,
@@ -102,7 +106,7 @@ impl Http2Connection {
         })
     }
 
-    /// Whether it takes new exchanges: not after its end, and not after a GOAWAY, although those under way go on.
+    /// Whether it takes new exchanges: not after its end, a GOAWAY, or a silence that was too long.
     pub(crate) fn is_open(&mut self) -> bool {
         // Never pending: only a sender that has sent waits for room, and this one is cloned for that.
         let ready = self.sender.poll_ready(&mut Context::from_waker(Waker::noop()));
@@ -129,9 +133,17 @@ impl Http2Connection {
 impl Drop for Http2 {
     fn drop(&mut self) {
         let shared = &self.connection.shared;
+        let now = Instant::now();
         shared.streams.set(shared.streams.get().saturating_sub(1));
         shared.served.set(shared.served.get() + 1);
-        shared.idle_since.set(Instant::now());
+        shared.idle_since.set(now);
+        if shared.streams.get() == 0 {
+            // Nobody is left to find out whether the target is there.
+            if shared.pulse.is_doubtful(now) {
+                shared.open.set(false);
+            }
+            shared.pulse.at_rest();
+        }
         if let Some(upload) = &mut self.upload {
             // No effect on a stream that ended; otherwise the target learns that nobody waits any more.
             upload.send_reset(Reason::CANCEL);
@@ -169,6 +181,9 @@ impl Http2 {
             .sender
             .send_request(message, end)
             .map_err(|error| self.connection.failure(Phase::Send, &error))?;
+        let now = Instant::now();
+        self.asked = Some(now);
+        self.connection.shared.pulse.asked(now);
         self.response = Some(response);
         self.upload = Some(upload).filter(|_| !end);
         Ok(())
@@ -236,6 +251,16 @@ impl Http2 {
         };
         self.download = Some(Http2Incoming::new(body));
         Poll::Ready(Ok(ResponseFacts { framing, keep_alive: true, informational: false, upgrade: false }))
+    }
+
+    /// The exchange was given up for the target's silence. A connection on which nothing at all was heard since it
+    /// began, not even for others, gets no more of them: the path to the target may be gone, and only a new connection
+    /// finds out.
+    pub(crate) fn ran_out(&self) {
+        let shared = &self.connection.shared;
+        if self.asked.is_some_and(|asked| !shared.pulse.was_heard_after(asked)) {
+            shared.open.set(false);
+        }
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {
@@ -309,4 +334,33 @@ fn failure(phase: Phase, error: &h2::Error, end: Option<End>) -> Failure {
         _ => Fault::Reset,
     };
     Failure::new(phase, fault).with_detail(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Socket;
+    use tokio::net::UnixStream;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_connection_in_doubt_is_passed_over_and_given_up_with_its_last_exchange() {
+        let test = async {
+            let (ours, _theirs) = UnixStream::pair().unwrap();
+            let limits = HeadLimits { head_bytes: 1 << 10, fields: 10, target_bytes: 0 };
+            let io = Transport::Plain(Socket::Unix(ours));
+            let mut connection = Http2Connection::handshake(io, &limits).await.unwrap();
+            let now = Instant::now();
+            let later = now + Duration::from_secs(60);
+            let exchange = connection.open(later).unwrap();
+            connection.shared.pulse.asked(now);
+            assert!(connection.open(now).is_some() && connection.open(later).is_none());
+            connection.shared.pulse.at_rest();
+            assert!(connection.open(later).is_some());
+            connection.shared.pulse.asked(now.checked_sub(Duration::from_secs(60)).unwrap());
+            assert!(connection.is_open());
+            drop(exchange);
+            assert!(!connection.is_open());
+        };
+        tokio::task::LocalSet::new().run_until(test).await;
+    }
 }

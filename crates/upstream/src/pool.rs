@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use model::Reuse;
 use model::gateway::Scheme;
+use model::{Limit, LimitName, Reuse};
 use wire::http1::HeadLimits;
 
 use crate::connection::Connection;
@@ -87,7 +87,7 @@ impl Pool {
         };
         let connection = if is_http2 {
             let shared = Http2Connection::handshake(dialed.transport, &head_limits(upstream)).await?;
-            let Some(stream) = shared.open() else {
+            let Some(stream) = shared.open(Instant::now()) else {
                 return Err(Failure::new(model::Phase::Connect, model::Fault::StreamRefused)
                     .with_detail("the target allows no streams"));
             };
@@ -129,7 +129,7 @@ impl Pool {
         });
         idle.http2.iter().find_map(|(shared, open)| {
             let reuse = Reuse { requests: shared.served(), idle: shared.idle(now) };
-            let stream = Connection::Http2(Box::new(shared.open()?));
+            let stream = Connection::Http2(Box::new(shared.open(now)?));
             Some((Lease::new(stream, upstream, target, open.clone()), reuse))
         })
     }
@@ -205,6 +205,19 @@ impl Lease {
     fn new(connection: Connection, upstream: &Arc<Upstream>, target: &Arc<Target>, open: Rc<Open>) -> Lease {
         let _in_flight = InFlight::new(target);
         Lease { connection, upstream: upstream.clone(), target: target.clone(), open, _in_flight }
+    }
+
+    /// This limit ended the attempt. If the target was silent meanwhile, its connection may not be lent again.
+    pub fn ran_out(&self, limit: Limit) {
+        let Limit::Time { name: LimitName::AwaitHead | LimitName::Send | LimitName::Total, .. } = limit
+        else {
+            return;
+        };
+        match &self.connection {
+            // It is closed with the exchange.
+            Connection::Http1(_) => {}
+            Connection::Http2(stream) => stream.ran_out(),
+        }
     }
 
     /// The address of the target; `None` for a Unix socket.
