@@ -21,9 +21,14 @@ use crate::http2_stream::{Http2Incoming, Http2TransferFailure, fields_from, head
 use crate::io::Transport;
 use crate::pulse::{End, Pulse, Watched};
 
-/// What one stream, and one connection, may have under way towards us before we read.
+/// What one stream may have under way towards us before we read: the bound on the memory of an exchange whose client
+/// reads slowly, or not at all.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+/// Streams of one connection; more get another one. Each can stand still with its window full and leave the others
+/// theirs.
+const STREAMS_MAX: usize = 64;
+/// 16 MiB, which are in use only while all clients of a connection stand still.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX as u32;
 /// Held per stream while the target's window is closed.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
 
@@ -90,8 +95,8 @@ impl Http2Connection {
 
     /// A place for one more exchange, if there is one and the connection is not in doubt.
     pub(crate) fn open(&self, now: Instant) -> Option<Http2> {
-        let is_full = self.shared.streams.get() >= self.sender.current_max_send_streams();
-        if is_full || self.shared.pulse.is_doubtful(now) {
+        let streams_max = self.sender.current_max_send_streams().min(STREAMS_MAX);
+        if self.shared.streams.get() >= streams_max || self.shared.pulse.is_doubtful(now) {
             return None;
         }
         self.shared.streams.set(self.shared.streams.get() + 1);

@@ -1,6 +1,6 @@
 //! HTTP/2 towards targets: when a shared connection is no longer to be trusted, and what its exchanges owe each other.
 
-use testkit::{Gate, Step, Upstream, frames};
+use testkit::{Gate, Http2Answer, Http2End, Step, Upstream, frames};
 
 use super::gateway::{Gateway, line};
 
@@ -115,4 +115,51 @@ async fn a_connection_that_says_goaway_gets_no_more_requests() {
             "200 upstream done ok | upstream done ok reused:2 status:200",
         ]
     );
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_leave_the_others_their_share_of_a_connection() {
+    const STALLED: u32 = 16;
+    let piece = [0; 16 << 10];
+    let held = Gate::new();
+    let mut steps = begun();
+    steps.push(Step::send(head(1, frames::END_STREAM)));
+    steps.extend((0..STALLED).map(|_| request()));
+    // All that a stream may send before it is read, for each of them.
+    for stream in (0..STALLED).map(|number| 3 + 2 * number) {
+        steps.push(Step::send([head(stream, 0), frames::data(stream, 0, &piece).repeat(16)].concat()));
+    }
+    steps.push(Step::Open(held.clone()));
+    let last = 3 + 2 * STALLED;
+    steps.extend([request(), half(last), other_half(last), Step::AwaitEnd]);
+    let upstream = Upstream::script([steps]);
+    let gateway = Gateway::to(&upstream.url_as("h2c"), "");
+    assert_eq!(gateway.get("/").await.status, 200);
+    let mut slow = gateway.http2_client().await;
+    let mut unread = Vec::new();
+    for _ in 0..STALLED {
+        unread.push(slow.begin("GET", "/", &[], true).await.unwrap());
+    }
+    held.passed().await;
+    assert_eq!(gateway.get("/").await.body_text(), "halfhalf");
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_takes_no_more_streams_than_its_window_has_room_for() {
+    let upstream = Upstream::builder().http2(|request| match request.target.as_str() {
+        "/held" => Http2Answer { end: Http2End::Stall, ..Http2Answer::ok("") },
+        _ => Http2Answer::ok("free"),
+    });
+    let gateway = Gateway::to(&upstream.url_as("h2c"), "");
+    assert_eq!(gateway.get("/").await.status, 200);
+    let mut client = gateway.http2_client().await;
+    let mut held = Vec::new();
+    for _ in 0..64 {
+        held.push(client.begin("GET", "/held", &[], true).await.unwrap());
+    }
+    upstream.until("the requests that are held", |seen| seen.requests.len() == 65).await;
+    assert_eq!(upstream.connections(), 1);
+    assert_eq!(gateway.get("/").await.body_text(), "free");
+    assert_eq!(upstream.connections(), 2);
 }
