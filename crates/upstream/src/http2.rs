@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, SendStream};
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use model::{Fault, Limit, LimitName, Method, Phase};
 use wire::http1::{HeadLimits, ResponseFacts};
 use wire::{Fields, Framing, ResponseHead, Version};
@@ -163,7 +163,7 @@ impl Http2 {
         parts.scheme = Some(if request.scheme == "https" { Scheme::HTTPS } else { Scheme::HTTP });
         let authority = Authority::try_from(request.authority);
         parts.authority = Some(authority.map_err(|error| internal(error.to_string()))?);
-        let target = PathAndQuery::try_from(request.target);
+        let target = path_and_query(request.target);
         parts.path_and_query = Some(target.map_err(|error| internal(error.to_string()))?);
         let uri = Uri::from_parts(parts).map_err(|error| internal(error.to_string()))?;
         let method = http::Method::from_bytes(request.head.method.as_str().as_bytes());
@@ -304,6 +304,27 @@ impl Source for Http2 {
     }
 }
 
+/// The `:path` of a request. `http` refuses some bytes that HTTP/1 clients send all the same and HTTP/1 targets get as they
+/// are; only those are escaped.
+fn path_and_query(target: &str) -> Result<PathAndQuery, InvalidUri> {
+    PathAndQuery::try_from(target).or_else(|_| PathAndQuery::try_from(escape_refused(target)))
+}
+
+fn escape_refused(target: &str) -> String {
+    let path_len = target.find('?').unwrap_or(target.len());
+    let mut escaped = String::with_capacity(target.len() + 32);
+    for (at, character) in target.char_indices() {
+        match character {
+            '<' => escaped.push_str("%3C"),
+            '>' => escaped.push_str("%3E"),
+            '"' if at > path_len => escaped.push_str("%22"),
+            '`' if at < path_len => escaped.push_str("%60"),
+            _ => escaped.push(character),
+        }
+    }
+    escaped
+}
+
 /// What an `h2` error means in this phase. The library calls a clean end a broken pipe and drops the errno of others; `end`
 /// is what was seen beneath it.
 fn failure(phase: Phase, error: &h2::Error, end: Option<End>) -> Failure {
@@ -346,6 +367,22 @@ mod tests {
     use super::*;
     use crate::io::Socket;
     use tokio::net::UnixStream;
+
+    #[test]
+    fn a_target_is_escaped_where_the_library_would_refuse_it_and_nowhere_else() {
+        for character in ('!'..='~').filter(|character| *character != '#') {
+            for prefix in ["/a", "/?a="] {
+                let target = format!("{prefix}{character}b");
+                let expected = match PathAndQuery::try_from(&*target) {
+                    Ok(accepted) => accepted.to_string(),
+                    Err(_) => format!("{prefix}%{:02X}b", character as u32),
+                };
+                assert_eq!(path_and_query(&target).unwrap(), expected, "{target}");
+            }
+        }
+        assert_eq!(path_and_query("*").unwrap(), "*");
+        assert_eq!(path_and_query("/`a?`=<\"x\">&%3c").unwrap(), "/%60a?`=%3C%22x%22%3E&%3c");
+    }
 
     #[tokio::test(flavor = "current_thread")]
     async fn a_connection_in_doubt_is_passed_over_and_given_up_with_its_last_exchange() {

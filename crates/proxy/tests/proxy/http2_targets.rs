@@ -163,3 +163,11 @@ async fn a_connection_takes_no_more_streams_than_its_window_has_room_for() {
     assert_eq!(gateway.get("/").await.body_text(), "free");
     assert_eq!(upstream.connections(), 2);
 }
+
+#[tokio::test]
+async fn a_query_that_http1_lets_through_reaches_a_target_of_http2() {
+    let upstream = Upstream::builder().http2(|_| Http2Answer::ok(""));
+    let gateway = Gateway::to(&upstream.url_as("h2c"), "");
+    assert_eq!(gateway.get("/a?q=<x>&r=\"`{|}^\\\"&s=%3c").await.status, 200);
+    assert_eq!(upstream.request().target, "/a?q=%3Cx%3E&r=%22`{|}^\\%22&s=%3c");
+}
