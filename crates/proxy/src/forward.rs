@@ -1,7 +1,7 @@
 //! From the client's request to the target's: which fields go on, and what is added about the way.
 //!
 //! What a client says about itself in `X-Forwarded-*` and its kin is believed only of trusted proxies; otherwise it is
-//! replaced by what was seen here.
+//! dropped, and what was seen here is said instead.
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -98,9 +98,7 @@ pub(crate) fn rewrite_fields(
     if peer.trusted {
         extend_testimony(head, peer);
     } else {
-        for known in TESTIMONY {
-            head.fields.remove(*known);
-        }
+        wire::drop_testimony(&mut head.fields);
         worker.vouchers.append(head, peer);
     }
     let fields = &mut head.fields;
@@ -113,18 +111,6 @@ pub(crate) fn rewrite_fields(
     let span = worker.ids.borrow_mut().random() | 1;
     fields.push_known(Known::Traceparent, &traceparent(trace.unwrap_or((id.0, *b"01")), span));
 }
-
-/// What a client could say about itself and the way it came.
-const TESTIMONY: &[Known] = &[
-    Known::Forwarded,
-    Known::XForwardedFor,
-    Known::XForwardedHost,
-    Known::XForwardedPort,
-    Known::XForwardedPrefix,
-    Known::XForwardedProto,
-    Known::XForwardedServer,
-    Known::XRealIp,
-];
 
 /// The fields that say how a request of an untrusted client came. They are the same for all requests of one client to
 /// one host, and are made once for them.

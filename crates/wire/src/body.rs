@@ -7,7 +7,6 @@ use model::Fault;
 
 use crate::fields::Fields;
 use crate::head::Framing;
-use crate::known::Known;
 use crate::lines::{self, LineError};
 use crate::path::hex;
 use crate::rules::rules;
@@ -212,8 +211,7 @@ impl BodyDecoder {
         };
         match parsed.map_err(BodyError::Trailer)? {
             Some(end) => {
-                self.trailers.retain(|field| may_trail(field.known));
-                crate::hop::drop_underscore_names(&mut self.trailers);
+                crate::hop::filter_trailers(&mut self.trailers);
                 self.partial.clear();
                 self.state = State::Done;
                 Ok(end - before)
@@ -260,11 +258,4 @@ fn between_data(state: State, byte: u8) -> Result<State, BodyError> {
         (State::DataCarriageReturn | State::DataLineFeed, _) => Err(BodyError::ChunkEndInvalid),
         (State::Done | State::Length(_) | State::Close | State::Data(_) | State::Trailers, _) => Ok(state),
     }
-}
-
-/// Whether a field may stand in a trailer section. RFC 9110 section 6.5.1 forbids all that frame, route, authenticate, modify the
-/// request, control the response or say how to read the content. That is nearly every name we know, so the ones whose
-/// definition permits it are listed; names we do not know pass.
-fn may_trail(known: Known) -> bool {
-    matches!(known, Known::Etag | Known::GrpcMessage | Known::GrpcStatus | Known::Other)
 }

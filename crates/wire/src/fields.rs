@@ -163,6 +163,12 @@ impl Fields {
         self.present & known.bit() != 0
     }
 
+    /// The same for a set of names, as the bits of all of them.
+    #[inline]
+    pub(crate) fn may_have_any(&self, bits: u128) -> bool {
+        self.present & bits != 0
+    }
+
     /// The value of the first field of this name.
     #[inline]
     pub fn get(&self, known: Known) -> Option<&[u8]> {

@@ -1,7 +1,10 @@
-//! Fields that concern one connection only and are not forwarded (RFC 9110 section 7.6.1), and names that are not safe to forward.
+//! What is not forwarded: fields that concern one connection only (RFC 9110 section 7.6.1), testimony of senders who are not
+//! trusted, what may not stand in a trailer section, and names that are not safe.
+//!
+//! Which name is which stands in the table of [`crate::known`].
 
 use crate::fields::{Field, Fields};
-use crate::known::Known;
+use crate::known::{Known, Treatment, bits_of};
 use crate::scan::list;
 
 /// What the dropped fields said that matters beyond the connection.
@@ -12,9 +15,6 @@ pub struct HopByHop {
 }
 
 /// Drops the fields that concern one connection, and those that `Connection` names unless they are protected.
-///
-/// `Trailer` stays: RFC 9110 no longer counts it among them, and it announces what we do forward. Proxy credentials go: they
-/// are meant for the next proxy, which we are.
 pub fn strip_hop_by_hop(fields: &mut Fields) -> HopByHop {
     strip(fields, is_hop_by_hop)
 }
@@ -36,66 +36,43 @@ fn strip(fields: &mut Fields, is_hop: impl Fn(Known) -> bool) -> HopByHop {
 }
 
 fn is_hop_by_hop(known: Known) -> bool {
-    matches!(
-        known,
-        Known::Connection
-            | Known::Http2Settings
-            | Known::KeepAlive
-            | Known::ProxyAuthenticate
-            | Known::ProxyAuthenticationInfo
-            | Known::ProxyAuthorization
-            | Known::ProxyConnection
-            | Known::Te
-            | Known::TransferEncoding
-            | Known::Upgrade
-    )
+    known.treatment() == Treatment::HopByHop
 }
 
-/// Fields that a sender cannot have dropped by naming them in `Connection`: without them the next server would see another
-/// message, trust another client, or miss a credential that a policy has already checked.
+/// Fields that a sender cannot have dropped by naming them in `Connection`.
 fn is_protected(field: &Field<'_>) -> bool {
-    match field.known {
-        // What the message is and where its body ends.
-        Known::Host
-        | Known::ContentLength
-        | Known::ContentType
-        | Known::ContentEncoding
-        | Known::ContentRange
-        | Known::Range
-        | Known::Expect
-        // Who sent it, as told by proxies before us or by ourselves.
-        | Known::Forwarded
-        | Known::Via
-        | Known::XForwardedFor
-        | Known::XForwardedHost
-        | Known::XForwardedPort
-        | Known::XForwardedPrefix
-        | Known::XForwardedProto
-        | Known::XForwardedServer
-        | Known::XRealIp
-        // How it is found again.
-        | Known::IdempotencyKey
-        | Known::Traceparent
-        | Known::Tracestate
-        | Known::XRequestId
-        // What it proves, and what browsers are told to enforce.
-        | Known::Authorization
-        | Known::Cookie
-        | Known::Origin
-        | Known::SecWebsocketAccept
-        | Known::SecWebsocketExtensions
-        | Known::SecWebsocketKey
-        | Known::SecWebsocketProtocol
-        | Known::SecWebsocketVersion
-        | Known::SetCookie
-        | Known::StrictTransportSecurity
-        | Known::WwwAuthenticate
-        | Known::XApiKey
-        // What caches may do with it.
-        | Known::CacheControl
-        | Known::Vary => true,
-        _ => false,
+    match treatment(field) {
+        Treatment::Protected | Treatment::Testimony => true,
+        Treatment::HopByHop | Treatment::Plain | Treatment::Trailing => false,
     }
+}
+
+/// How a field is treated. A name that we do not know is testimony if it belongs to the family of `X-Forwarded-For`, to which
+/// proxies add as they please (`-Ssl`, `-Scheme`, `-User`, `-Client-Cert`).
+fn treatment(field: &Field<'_>) -> Treatment {
+    const FAMILY: &[u8] = b"x-forwarded";
+    match field.name.split_at_checked(FAMILY.len()) {
+        Some((family, [] | [b'-', ..]))
+            if field.known == Known::Other && family.eq_ignore_ascii_case(FAMILY) =>
+        {
+            Treatment::Testimony
+        }
+        _ => field.known.treatment(),
+    }
+}
+
+/// Drops what a sender says about itself and the way it came: not to be believed of everybody.
+pub fn drop_testimony(fields: &mut Fields) {
+    const CANDIDATES: u128 = bits_of(Treatment::Testimony) | Known::Other.bit();
+    if fields.may_have_any(CANDIDATES) {
+        fields.retain(|field| treatment(field) != Treatment::Testimony);
+    }
+}
+
+/// Drops the fields of a trailer section that may not stand there, whatever protocol it came by.
+pub fn filter_trailers(trailers: &mut Fields) {
+    trailers.retain(|field| treatment(field) == Treatment::Trailing);
+    drop_underscore_names(trailers);
 }
 
 /// Drops fields with an underscore in their name and says how many. WSGI and CGI turn `-` into `_`, so that a server cannot tell

@@ -1,10 +1,30 @@
-//! Field names that the gateway, or a rule of HTTP, looks at, as small ids.
+//! Field names that the gateway, or a rule of HTTP, looks at, as small ids, and how a field of each is treated on its way.
 //!
 //! A name is found by one hash over its length and four of its letters, and one comparison. The table is made at compile
 //! time, and a new name that collides does not compile: change a multiplier in [`slot`] then.
 
+/// How a field is treated on its way through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Treatment {
+    /// It is forwarded in a head, but may not stand in a trailer section: RFC 9110 section 6.5.1 forbids there all that frames,
+    /// routes, authenticates, modifies the request, controls the response or says how to read the content, which is nearly
+    /// every name we know.
+    Plain,
+    /// It concerns one connection only and is not forwarded (RFC 9110 section 7.6.1). Proxy credentials are among them: they are
+    /// meant for the next proxy, which we are. `Trailer` is not: it announces what we do forward.
+    HopByHop,
+    /// As plain; and a sender cannot have it dropped by naming it in `Connection`. Without it the next server would see another
+    /// message, miss a credential that a policy has already checked, or what browsers and caches are told to do.
+    Protected,
+    /// As protected; and frameworks and proxies believe it about who sent a request and how it came, so that it must come from
+    /// a trusted proxy or from us.
+    Testimony,
+    /// It is forwarded, also as a trailer: its definition permits that, or we do not know it.
+    Trailing,
+}
+
 macro_rules! known {
-    ($($variant:ident $name:literal;)*) => {
+    ($($variant:ident $name:literal $treatment:ident;)*) => {
         /// A well-known field name.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[repr(u8)]
@@ -16,87 +36,113 @@ macro_rules! known {
 
         const NAMES: &[&str] = &["", $($name,)*];
         const ALL: &[Known] = &[Known::Other, $(Known::$variant,)*];
+        const TREATMENTS: &[Treatment] = &[Treatment::Trailing, $(Treatment::$treatment,)*];
     };
 }
 
 known! {
-    Accept "Accept";
-    AcceptEncoding "Accept-Encoding";
-    AcceptLanguage "Accept-Language";
-    AcceptRanges "Accept-Ranges";
-    Age "Age";
-    Allow "Allow";
-    AltSvc "Alt-Svc";
-    Authorization "Authorization";
-    CacheControl "Cache-Control";
-    Connection "Connection";
-    ContentDisposition "Content-Disposition";
-    ContentEncoding "Content-Encoding";
-    ContentLanguage "Content-Language";
-    ContentLength "Content-Length";
-    ContentLocation "Content-Location";
-    ContentRange "Content-Range";
-    ContentType "Content-Type";
-    Cookie "Cookie";
-    Date "Date";
-    Etag "ETag";
-    Expect "Expect";
-    Expires "Expires";
-    Forwarded "Forwarded";
-    GrpcMessage "Grpc-Message";
-    GrpcStatus "Grpc-Status";
-    Host "Host";
-    Http2Settings "HTTP2-Settings";
-    IdempotencyKey "Idempotency-Key";
-    IfMatch "If-Match";
-    IfModifiedSince "If-Modified-Since";
-    IfNoneMatch "If-None-Match";
-    IfRange "If-Range";
-    IfUnmodifiedSince "If-Unmodified-Since";
-    KeepAlive "Keep-Alive";
-    LastModified "Last-Modified";
-    Link "Link";
-    Location "Location";
-    MaxForwards "Max-Forwards";
-    Origin "Origin";
-    Pragma "Pragma";
-    ProxyAuthenticate "Proxy-Authenticate";
-    ProxyAuthenticationInfo "Proxy-Authentication-Info";
-    ProxyAuthorization "Proxy-Authorization";
-    ProxyConnection "Proxy-Connection";
-    Range "Range";
-    Referer "Referer";
-    RetryAfter "Retry-After";
-    SecWebsocketAccept "Sec-WebSocket-Accept";
-    SecWebsocketExtensions "Sec-WebSocket-Extensions";
-    SecWebsocketKey "Sec-WebSocket-Key";
-    SecWebsocketProtocol "Sec-WebSocket-Protocol";
-    SecWebsocketVersion "Sec-WebSocket-Version";
-    Server "Server";
-    SetCookie "Set-Cookie";
-    Status "Status";
-    StrictTransportSecurity "Strict-Transport-Security";
-    Te "TE";
-    Traceparent "traceparent";
-    Tracestate "tracestate";
-    Trailer "Trailer";
-    TransferEncoding "Transfer-Encoding";
-    Upgrade "Upgrade";
-    UserAgent "User-Agent";
-    Vary "Vary";
-    Via "Via";
-    Warning "Warning";
-    WwwAuthenticate "WWW-Authenticate";
-    XAccelBuffering "X-Accel-Buffering";
-    XApiKey "X-Api-Key";
-    XForwardedFor "X-Forwarded-For";
-    XForwardedHost "X-Forwarded-Host";
-    XForwardedPort "X-Forwarded-Port";
-    XForwardedPrefix "X-Forwarded-Prefix";
-    XForwardedProto "X-Forwarded-Proto";
-    XForwardedServer "X-Forwarded-Server";
-    XRealIp "X-Real-Ip";
-    XRequestId "X-Request-Id";
+    Accept "Accept" Plain;
+    AcceptEncoding "Accept-Encoding" Plain;
+    AcceptLanguage "Accept-Language" Plain;
+    AcceptRanges "Accept-Ranges" Plain;
+    Age "Age" Plain;
+    Allow "Allow" Plain;
+    AltSvc "Alt-Svc" Plain;
+    Authorization "Authorization" Protected;
+    CacheControl "Cache-Control" Protected;
+    CfConnectingIp "CF-Connecting-IP" Testimony;
+    ClientCert "Client-Cert" Testimony;
+    ClientCertChain "Client-Cert-Chain" Testimony;
+    ClientIp "Client-IP" Testimony;
+    Connection "Connection" HopByHop;
+    ContentDisposition "Content-Disposition" Plain;
+    ContentEncoding "Content-Encoding" Protected;
+    ContentLanguage "Content-Language" Plain;
+    ContentLength "Content-Length" Protected;
+    ContentLocation "Content-Location" Plain;
+    ContentRange "Content-Range" Protected;
+    ContentType "Content-Type" Protected;
+    Cookie "Cookie" Protected;
+    Date "Date" Plain;
+    Etag "ETag" Trailing;
+    Expect "Expect" Protected;
+    Expires "Expires" Plain;
+    FastlyClientIp "Fastly-Client-IP" Testimony;
+    FlyClientIp "Fly-Client-IP" Testimony;
+    Forwarded "Forwarded" Testimony;
+    FrontEndHttps "Front-End-Https" Testimony;
+    GrpcMessage "Grpc-Message" Trailing;
+    GrpcStatus "Grpc-Status" Trailing;
+    Host "Host" Protected;
+    Http2Settings "HTTP2-Settings" HopByHop;
+    IdempotencyKey "Idempotency-Key" Protected;
+    IfMatch "If-Match" Plain;
+    IfModifiedSince "If-Modified-Since" Plain;
+    IfNoneMatch "If-None-Match" Plain;
+    IfRange "If-Range" Plain;
+    IfUnmodifiedSince "If-Unmodified-Since" Plain;
+    KeepAlive "Keep-Alive" HopByHop;
+    LastModified "Last-Modified" Plain;
+    Link "Link" Plain;
+    Location "Location" Plain;
+    MaxForwards "Max-Forwards" Plain;
+    Origin "Origin" Protected;
+    Pragma "Pragma" Plain;
+    ProxyAuthenticate "Proxy-Authenticate" HopByHop;
+    ProxyAuthenticationInfo "Proxy-Authentication-Info" HopByHop;
+    ProxyAuthorization "Proxy-Authorization" HopByHop;
+    ProxyConnection "Proxy-Connection" HopByHop;
+    Range "Range" Protected;
+    Referer "Referer" Plain;
+    RemoteUser "Remote-User" Testimony;
+    RetryAfter "Retry-After" Plain;
+    SecWebsocketAccept "Sec-WebSocket-Accept" Protected;
+    SecWebsocketExtensions "Sec-WebSocket-Extensions" Protected;
+    SecWebsocketKey "Sec-WebSocket-Key" Protected;
+    SecWebsocketProtocol "Sec-WebSocket-Protocol" Protected;
+    SecWebsocketVersion "Sec-WebSocket-Version" Protected;
+    Server "Server" Plain;
+    SetCookie "Set-Cookie" Protected;
+    Status "Status" Plain;
+    StrictTransportSecurity "Strict-Transport-Security" Protected;
+    Te "TE" HopByHop;
+    Traceparent "traceparent" Protected;
+    Tracestate "tracestate" Protected;
+    Trailer "Trailer" Plain;
+    TransferEncoding "Transfer-Encoding" HopByHop;
+    TrueClientIp "True-Client-IP" Testimony;
+    Upgrade "Upgrade" HopByHop;
+    UserAgent "User-Agent" Plain;
+    Vary "Vary" Protected;
+    Via "Via" Protected;
+    Warning "Warning" Plain;
+    WwwAuthenticate "WWW-Authenticate" Protected;
+    XAccelBuffering "X-Accel-Buffering" Plain;
+    XApiKey "X-Api-Key" Protected;
+    XArrClientCert "X-ARR-ClientCert" Testimony;
+    XClientCert "X-Client-Cert" Testimony;
+    XClientIp "X-Client-IP" Testimony;
+    XClusterClientIp "X-Cluster-Client-IP" Testimony;
+    XEnvoyExternalAddress "X-Envoy-External-Address" Testimony;
+    XEnvoyInternal "X-Envoy-Internal" Testimony;
+    XForwardedFor "X-Forwarded-For" Testimony;
+    XForwardedHost "X-Forwarded-Host" Testimony;
+    XForwardedPort "X-Forwarded-Port" Testimony;
+    XForwardedPrefix "X-Forwarded-Prefix" Testimony;
+    XForwardedProto "X-Forwarded-Proto" Testimony;
+    XForwardedServer "X-Forwarded-Server" Testimony;
+    XOriginalForwardedFor "X-Original-Forwarded-For" Testimony;
+    XOriginalHost "X-Original-Host" Testimony;
+    XOriginalUri "X-Original-URI" Testimony;
+    XOriginalUrl "X-Original-URL" Testimony;
+    XRealIp "X-Real-Ip" Testimony;
+    XRemoteUser "X-Remote-User" Testimony;
+    XRequestId "X-Request-Id" Protected;
+    XRewriteUrl "X-Rewrite-URL" Testimony;
+    XScheme "X-Scheme" Testimony;
+    XSslClientCert "X-SSL-Client-Cert" Testimony;
+    XSslClientVerify "X-SSL-Client-Verify" Testimony;
+    XUrlScheme "X-Url-Scheme" Testimony;
 }
 
 impl Known {
@@ -116,11 +162,31 @@ impl Known {
         NAMES.get(self as usize).copied().unwrap_or("")
     }
 
+    /// How a field of this name is treated; of any other name, what its name itself does not say.
+    #[inline]
+    pub(crate) fn treatment(self) -> Treatment {
+        TREATMENTS.get(self as usize).copied().unwrap_or(Treatment::Plain)
+    }
+
     /// A bit of its own for each name.
     #[inline]
-    pub(crate) fn bit(self) -> u128 {
+    pub(crate) const fn bit(self) -> u128 {
         1 << (self as u8)
     }
+}
+
+/// The bits of all names that are treated so.
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time")]
+pub(crate) const fn bits_of(treatment: Treatment) -> u128 {
+    let mut bits = 0;
+    let mut id = 0;
+    while id < TREATMENTS.len() {
+        if TREATMENTS[id] as u8 == treatment as u8 {
+            bits |= 1 << id;
+        }
+        id += 1;
+    }
+    bits
 }
 
 const SLOTS: usize = 512;
@@ -136,11 +202,11 @@ const fn slot(name: &[u8]) -> usize {
         reason = "`get` is not const here; both are below length, which is not 0"
     )]
     let (middle, last_but_one) = (name[length / 2], name[length.saturating_sub(2)]);
-    let hash = length.wrapping_mul(21)
-        + letter(*first) * 97
-        + letter(middle) * 193
-        + letter(last_but_one) * 223
-        + letter(*last) * 107;
+    let hash = length.wrapping_mul(51)
+        + letter(*first) * 47
+        + letter(middle) * 22
+        + letter(last_but_one) * 209
+        + letter(*last) * 69;
     hash % SLOTS
 }
 

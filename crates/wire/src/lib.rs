@@ -28,7 +28,10 @@ pub use body::{BodyDecoder, BodyError, Step};
 pub use encode::{CHUNK_END, chunk_head, encode_request_head, encode_response_head, last_chunk, reason};
 pub use fields::{Field, Fields};
 pub use head::{Framing, RequestHead, ResponseHead, Target, Version};
-pub use hop::{HopByHop, drop_underscore_names, strip_hop_by_hop, strip_hop_by_hop_but_upgrade};
+pub use hop::{
+    HopByHop, drop_testimony, drop_underscore_names, filter_trailers, strip_hop_by_hop,
+    strip_hop_by_hop_but_upgrade,
+};
 pub use http1::{
     H2_PREFACE, HeadLimits, RequestError, RequestFacts, ResponseError, ResponseFacts, check_http2_request,
     parse_request, parse_response,

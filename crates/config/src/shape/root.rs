@@ -13,7 +13,9 @@ shape! {
         /// The addresses Clearway accepts on. Lists of several files are joined.
         listeners: List<Listener, 1> [= "[{ address: \"0.0.0.0:8080\" }]"] "[{ address: \"127.0.0.1:9000\" }]";
         /// Peers whose `Forwarded`, `X-Forwarded-*`, `X-Request-Id` and `traceparent` are believed, and who may begin
-        /// a connection with a PROXY protocol header. From everyone else these headers are replaced.
+        /// a connection with a PROXY protocol header. From everyone else these headers are replaced, and others that
+        /// claim an address, a scheme, a path, a user or a certificate are dropped: `X-Client-IP`, `True-Client-IP`,
+        /// `CF-Connecting-IP`, `X-Original-URL`, `X-Rewrite-URL`, `Remote-User`, `Client-Cert` and the like.
         trusted_proxies: List<NetworkText> [= "[]"] "[10.0.0.0/8, \"::1\"]";
         /// Groups of targets that routes lead to.
         upstreams: List<Upstream> [= "[]"] "[{ name: shop, targets: [\"http://127.0.0.1:8000\"] }]";

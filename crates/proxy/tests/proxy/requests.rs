@@ -166,13 +166,16 @@ async fn what_a_client_says_about_itself_is_believed_of_trusted_proxies_only() {
     let said = "X-Forwarded-For: 203.0.113.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Prefix: /p\r\nX-Real-IP: 203.0.113.9\r\n\
                 Forwarded: for=203.0.113.9\r\nX-Request-Id: theirs\r\nX_Forwarded_For: 203.0.113.9\r\n\
                 traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00\r\nConnection: X-Forwarded-For, x-drop\r\n\
-                X-Drop: 1\r\nX-Keep: 1\r\n";
+                X-Drop: 1\r\nX-Keep: 1\r\nX-Forwarded-Ssl: on\r\nCF-Connecting-IP: 203.0.113.9\r\nX-Original-URL: /admin\r\n";
     for (trusted, expected) in [
-        ("", "127.0.0.1 | http | - | 127.0.0.1 | for=127.0.0.1;host=test;proto=http | ours | fresh trace"),
+        (
+            "",
+            "127.0.0.1 | http | - | 127.0.0.1 | - | - | - | for=127.0.0.1;host=test;proto=http | ours | fresh trace",
+        ),
         (
             "trusted-proxies: [127.0.0.0/8]\n",
-            "203.0.113.9, 127.0.0.1 | https | /p | 203.0.113.9 | for=203.0.113.9, for=127.0.0.1;host=test;proto=http | \
-             theirs | same trace",
+            "203.0.113.9, 127.0.0.1 | https | /p | 203.0.113.9 | on | 203.0.113.9 | /admin | \
+             for=203.0.113.9, for=127.0.0.1;host=test;proto=http | theirs | same trace",
         ),
     ] {
         let upstream = echo_target();
@@ -192,6 +195,9 @@ async fn what_a_client_says_about_itself_is_believed_of_trusted_proxies_only() {
             field("x-forwarded-proto"),
             field("x-forwarded-prefix"),
             field("x-real-ip"),
+            field("x-forwarded-ssl"),
+            field("cf-connecting-ip"),
+            field("x-original-url"),
             field("forwarded"),
             id,
             format!("{trace} trace"),

@@ -1,6 +1,9 @@
 //! What is not forwarded.
 
-use wire::{Fields, drop_underscore_names, strip_hop_by_hop, strip_hop_by_hop_but_upgrade};
+use wire::{
+    Fields, drop_testimony, drop_underscore_names, filter_trailers, strip_hop_by_hop,
+    strip_hop_by_hop_but_upgrade,
+};
 
 fn fields(lines: &str) -> Fields {
     let mut fields = Fields::new();
@@ -42,6 +45,10 @@ fn fields_of_one_connection_are_dropped() {
           Forwarded: for=3|X-Request-Id: 4|traceparent: 5|X-Api-Key: 6",
             "X-Forwarded-For: 1|X-Real-Ip: 2|Forwarded: for=3|X-Request-Id: 4|traceparent: 5|X-Api-Key: 6",
         ),
+        (
+            "Connection: X-Forwarded-Ssl, client-cert|X-Forwarded-Ssl: on|Client-Cert: c",
+            "X-Forwarded-Ssl: on|Client-Cert: c",
+        ),
         ("Connection: accept|Accept: b|C: d", "C: d"),
     ] {
         let mut fields = fields(lines);
@@ -60,6 +67,56 @@ fn an_upgrade_is_kept_where_it_is_wanted() {
         fields("Connection: Upgrade, X-A, keep-alive|Upgrade: websocket|X-A: 1|Sec-WebSocket-Key: k");
     strip_hop_by_hop_but_upgrade(&mut fields);
     assert_eq!(text(&fields), "Upgrade: websocket|Sec-WebSocket-Key: k|Connection: upgrade");
+}
+
+#[test]
+fn testimony_is_dropped_whatever_its_name() {
+    // What proxies add to the family of X-Forwarded-For, and what others say instead of it.
+    let testimony = [
+        "CF-Connecting-IP",
+        "Client-Cert",
+        "Client-IP",
+        "Forwarded",
+        "Front-End-Https",
+        "True-Client-IP",
+        "X-Client-Cert",
+        "X-Client-IP",
+        "X-Envoy-External-Address",
+        "X-Forwarded",
+        "X-Forwarded-Client-Cert",
+        "X-Forwarded-For",
+        "X-Forwarded-Port",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Protocol",
+        "X-Forwarded-Scheme",
+        "X-Forwarded-Ssl",
+        "X-Forwarded-User",
+        "X-Forwarded-",
+        "X-Original-URL",
+        "X-Real-IP",
+        "X-Rewrite-URL",
+    ];
+    for name in testimony {
+        for name in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+            let mut fields = fields(&format!("Accept: a|{name}: x|X-B: b"));
+            drop_testimony(&mut fields);
+            assert_eq!(text(&fields), "Accept: a|X-B: b", "{name}");
+        }
+    }
+    let others = "X-Forwardedness: 1|X-Forwarde: 2|X-Original-Filename: 3|Via: 4|Host: a|X: 5";
+    let mut fields = fields(others);
+    drop_testimony(&mut fields);
+    assert_eq!(text(&fields), others);
+}
+
+#[test]
+fn trailers_are_those_that_change_nothing() {
+    let mut trailers = fields(
+        "grpc-status: 0|grpc-message: m|grpc-status-details-bin: d|x-own: 1|ETag: e|content-length: 5|set-cookie: a|\
+         authorization: b|x-forwarded-for: 1|x-forwarded-ssl: on|x_y: 2|cache-control: c|te: t",
+    );
+    filter_trailers(&mut trailers);
+    assert_eq!(text(&trailers), "grpc-status: 0|grpc-message: m|grpc-status-details-bin: d|x-own: 1|ETag: e");
 }
 
 #[test]
