@@ -57,6 +57,7 @@ impl Source for Http2Incoming {
                 None => {
                     if let Some(trailers) = ready!(self.stream.poll_trailers(cx))? {
                         fields_from(&trailers, &mut self.trailers);
+                        wire::filter_trailers(&mut self.trailers);
                     }
                     self.ended = true;
                 }

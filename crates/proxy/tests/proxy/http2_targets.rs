@@ -171,3 +171,32 @@ async fn a_query_that_http1_lets_through_reaches_a_target_of_http2() {
     assert_eq!(gateway.get("/a?q=<x>&r=\"`{|}^\\\"&s=%3c").await.status, 200);
     assert_eq!(upstream.request().target, "/a?q=%3Cx%3E&r=%22`{|}^\\%22&s=%3c");
 }
+
+/// Those that gRPC needs, one of an application, and some that a recipient would take for fields of the head.
+const TRAILERS: [(&str, &str); 9] = [
+    ("grpc-status", "0"),
+    ("grpc-message", "fine"),
+    ("grpc-status-details-bin", "AA"),
+    ("x-own", "1"),
+    ("authorization", "Bearer x"),
+    ("x-forwarded-for", "203.0.113.9"),
+    ("x-forwarded-ssl", "on"),
+    ("x_forwarded_user", "root"),
+    ("set-cookie", "a=b"),
+];
+
+#[tokio::test]
+async fn trailers_that_could_change_the_message_do_not_pass() {
+    let upstream =
+        Upstream::builder().http2(|_| Http2Answer { trailers: TRAILERS.to_vec(), ..Http2Answer::ok("body") });
+    let gateway = Gateway::to(&upstream.url_as("h2c"), "");
+    let passed = TRAILERS[..4].iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let passed: Vec<_> = passed.collect();
+    let mut client = gateway.http2_client().await;
+    let mut request = client.begin("POST", "/", &[("te", "trailers")], false).await.unwrap();
+    request.send(b"body", false).await;
+    request.send_trailers(&TRAILERS);
+    assert_eq!(request.response().await.trailers, passed);
+    assert_eq!(upstream.request().trailers, passed);
+    assert_eq!(gateway.get("/").await.trailers, passed);
+}
