@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -266,8 +266,49 @@ pub(crate) enum BoundSocket {
     Unix(std::os::unix::net::UnixListener),
 }
 
+/// Sockets that are bound to the same address, one per worker.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// With the real port.
+    pub address: ListenAddress,
+    pub sockets: Vec<BoundSocket>,
+    pub file: Option<SocketFile>,
+}
+
+/// The file of a Unix socket, which outlives the socket's last descriptor: removed with this, unless it is not ours any
+/// more.
+///
+/// It is to be dropped before the socket closes. As long as somebody listens, no other process takes the path over,
+/// and nobody who found the file is refused.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn new(path: &Path) -> io::Result<SocketFile> {
+        Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Left behind, it would only be replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path)?;
+    Ok((found.dev(), found.ino()))
+}
+
 /// Binds one socket per worker. All are bound before the first accepts, so that a failure costs nobody a connection.
-pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<(ListenAddress, Vec<BoundSocket>)> {
+pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
     match address {
         ListenAddress::Tcp(address) => {
             refuse_if_in_use(*address)?;
@@ -277,11 +318,12 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<(Liste
             for _ in 1..workers {
                 sockets.push(BoundSocket::Tcp(bind_tcp(bound)?));
             }
-            Ok((ListenAddress::Tcp(bound), sockets))
+            Ok(Bound { address: ListenAddress::Tcp(bound), sockets, file: None })
         }
         ListenAddress::Unix(path) => {
             remove_stale(path)?;
             let listener = std::os::unix::net::UnixListener::bind(path)?;
+            let file = Some(SocketFile::new(path)?);
             listener.set_nonblocking(true)?;
             // As other proxies do: whoever can reach the directory may connect.
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
@@ -290,7 +332,7 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<(Liste
                 sockets.push(BoundSocket::Unix(listener.try_clone()?));
             }
             sockets.push(BoundSocket::Unix(listener));
-            Ok((address.clone(), sockets))
+            Ok(Bound { address: address.clone(), sockets, file })
         }
     }
 }

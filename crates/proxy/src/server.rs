@@ -12,7 +12,7 @@ use model::gateway::{ListenAddress, Listener};
 use tokio::sync::mpsc;
 use upstream::Registry;
 
-use crate::listen::{self, BoundSocket, ListenerState};
+use crate::listen::{self, BoundSocket, ListenerState, SocketFile};
 use crate::record::Records;
 use crate::serving::Serving;
 use crate::tls::ServerTls;
@@ -25,7 +25,14 @@ pub struct Server {
     registry: Registry,
     workers: Vec<Handle>,
     /// By the address in the configuration.
-    listeners: HashMap<ListenAddress, Arc<ListenerState>>,
+    listeners: HashMap<ListenAddress, Running>,
+}
+
+/// A listener that accepts.
+#[derive(Debug)]
+struct Running {
+    state: Arc<ListenerState>,
+    file: Option<SocketFile>,
 }
 
 #[derive(Debug)]
@@ -43,6 +50,7 @@ struct Prepared {
     address: ListenAddress,
     state: Arc<ListenerState>,
     sockets: Vec<BoundSocket>,
+    file: Option<SocketFile>,
 }
 
 impl Server {
@@ -76,7 +84,7 @@ impl Server {
             // A worker that is gone has panicked, which its thread's join reports.
             let _ = worker.commands.send(Command::Listen(prepared.state.clone(), socket));
         }
-        self.listeners.insert(prepared.address, prepared.state);
+        self.listeners.insert(prepared.address, Running { state: prepared.state, file: prepared.file });
     }
 
     /// Serves another configuration from now on, or goes on as before and says every reason why not. Sockets of
@@ -111,13 +119,12 @@ impl Server {
             }
         };
         let (Some(serving), true) = (serving, problems.is_empty()) else {
-            prepared.iter().for_each(|prepared| remove_socket_file(&prepared.address));
             return Err(StartError(problems));
         };
         self.shared.serving.store(Arc::new(serving));
         for (listener, tls) in changes {
-            if let Some(state) = self.listeners.get(&listener.address) {
-                state.reconfigure(listener, tls);
+            if let Some(running) = self.listeners.get(&listener.address) {
+                running.state.reconfigure(listener, tls);
             }
         }
         for listener in prepared {
@@ -129,13 +136,14 @@ impl Server {
 
     fn unlisten_all_but(&mut self, wanted: &[Arc<Listener>]) {
         let workers = &self.workers;
-        self.listeners.retain(|address, state| {
+        self.listeners.retain(|address, running| {
             let stays = wanted.iter().any(|listener| listener.address == *address);
             if !stays {
+                // Before the socket closes.
+                running.file = None;
                 for worker in workers {
-                    let _ = worker.commands.send(Command::Unlisten(state.bound.clone()));
+                    let _ = worker.commands.send(Command::Unlisten(running.state.bound.clone()));
                 }
-                remove_socket_file(address);
             }
             stays
         });
@@ -144,7 +152,7 @@ impl Server {
     /// Reads the certificates again. Those that cannot be read stay as they were, and the reason is told.
     pub fn reload_certificates(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for state in self.listeners.values() {
+        for Running { state, .. } in self.listeners.values() {
             let settings = state.settings();
             match ServerTls::for_listener(&settings) {
                 Ok(tls) => state.reconfigure(settings, tls),
@@ -160,11 +168,13 @@ impl Server {
 
     /// The listeners as they are bound.
     pub fn listeners(&self) -> impl Iterator<Item = &Arc<ListenerState>> {
-        self.listeners.values()
+        self.listeners.values().map(|running| &running.state)
     }
 
     /// Stops accepting and finishes what is in flight; says whether everything was finished within `grace`.
     pub fn drain(self, grace: Duration) -> bool {
+        // Before the sockets close: what is connected by then is accepted, and what starts in our place makes its own.
+        drop(self.listeners);
         let now = Instant::now();
         let idle_until = now + DRAIN_IDLE.min(grace);
         let commands: Vec<_> = self.workers.iter().map(|worker| worker.commands.clone()).collect();
@@ -186,7 +196,6 @@ impl Server {
             }
             let _ = finished.recv_timeout(CUT_MAX);
         }
-        self.listeners.keys().for_each(remove_socket_file);
         in_time
     }
 }
@@ -236,25 +245,13 @@ fn prepare(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<Prepared>,
             Err(reason) => problems.push(reason),
         }
     }
-    if problems.is_empty() {
-        return Ok(prepared);
-    }
-    prepared.iter().for_each(|prepared| remove_socket_file(&prepared.address));
-    Err(problems)
-}
-
-/// A Unix socket outlives its last descriptor as a file.
-fn remove_socket_file(address: &ListenAddress) {
-    if let ListenAddress::Unix(path) = address {
-        // Left behind, it would only be replaced at the next start.
-        let _ = std::fs::remove_file(path);
-    }
+    if problems.is_empty() { Ok(prepared) } else { Err(problems) }
 }
 
 fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, String> {
     let address = &listener.address;
     let tls = ServerTls::for_listener(listener).map_err(|reason| format!("listener {address}: {reason}"))?;
-    let (bound, sockets) = listen::bind(address, workers).map_err(|error| match error.kind() {
+    let bound = listen::bind(address, workers).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
                 "{address} is in use by another process; stop it, or choose another address with --listen"
@@ -265,6 +262,6 @@ fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, Str
         ),
         _ => format!("failed to listen on {address}: {error}"),
     })?;
-    let state = ListenerState::new(listener.clone(), bound, tls);
-    Ok(Prepared { address: address.clone(), state: Arc::new(state), sockets })
+    let state = Arc::new(ListenerState::new(listener.clone(), bound.address, tls));
+    Ok(Prepared { address: address.clone(), state, sockets: bound.sockets, file: bound.file })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use testkit::{Authority, BodyEnd, End, Gate, Step, Upstream};
+use testkit::{Authority, BodyEnd, Client, End, Gate, Step, Upstream};
 
 use super::gateway::{Gateway, checked, line, one_upstream};
 
@@ -54,6 +54,53 @@ async fn a_start_and_a_reload_that_fail_leave_no_socket_file() {
     assert_eq!((first.exists(), second.exists()), (true, false));
     gateway.reload(&listeners(&second, "")).unwrap();
     assert_eq!((first.exists(), second.exists()), (false, true));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_leaves_the_socket_of_its_successor_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let (asked, answer) = (Gate::new(), Gate::new());
+    let upstream = Upstream::script([vec![
+        Step::ReadHead,
+        Step::Open(asked.clone()),
+        Step::Await(answer.clone()),
+        Step::send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold"),
+        Step::AwaitEnd,
+    ]]);
+    let listener = format!("listeners: [{{ address: \"unix:{}\" }}]\n", path.display());
+    let mut old = Gateway::start(&format!("{}{listener}", one_upstream(&upstream.url(), "")));
+    let mut client = Client::unix(&path).await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    asked.passed().await;
+    let drained = old.drain(Duration::from_secs(20));
+    // The file goes first, so that a client finds either nothing or somebody who answers.
+    testkit::within("the file to go", async {
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let other = Upstream::ok("new");
+    let new = Gateway::start(&format!("{}{listener}", one_upstream(&other.url(), "")));
+    answer.open();
+    assert_eq!(client.response("GET").await.body_text(), "old");
+    drop(client);
+    assert!(drained.await.unwrap(), "everything was finished in time");
+    assert_eq!(Client::unix(&path).await.get("/").await.body_text(), "new");
+    drop(new);
+}
+
+#[tokio::test]
+async fn a_socket_file_that_somebody_replaced_is_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let listener = format!("listeners: [{{ address: \"unix:{}\" }}]\n", path.display());
+    let mut gateway = Gateway::start(&listener);
+    std::fs::remove_file(&path).unwrap();
+    let _theirs = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    gateway.drain(Duration::from_secs(20)).await.unwrap();
+    assert!(path.exists());
 }
 
 #[tokio::test]
