@@ -73,17 +73,22 @@ pub(crate) fn with_short_path<T>(path: &Path, then: impl FnOnce(&Path) -> io::Re
     then(&Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name))
 }
 
-/// The bound socket; its file goes with it.
+/// The bound socket.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: UnixListener,
-    path: PathBuf,
+    file: ControlFile,
 }
 
-impl Drop for ControlSocket {
+/// The socket's file, removed with this: to be dropped by the owner of the data directory, and not with the task that
+/// answers. That one ends with the runtime, when the directory and the file may have another owner.
+#[derive(Debug)]
+pub(crate) struct ControlFile(PathBuf);
+
+impl Drop for ControlFile {
     fn drop(&mut self) {
         // Left behind, it would only be replaced at the next start.
-        let _ = fs::remove_file(&self.path);
+        let _ = fs::remove_file(&self.0);
     }
 }
 
@@ -101,26 +106,31 @@ impl ControlSocket {
         };
         let listener =
             bind().with_context(|| format!("failed to make the control socket {}", path.display()))?;
-        Ok(ControlSocket { listener, path })
+        Ok(ControlSocket { listener, file: ControlFile(path) })
     }
 
-    /// Answers for as long as it is polled.
-    pub(crate) async fn serve(&self, running: Arc<Running>) {
-        let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-        loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                // Out of descriptors, mostly; accepting again at once would spin.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            };
-            let running = running.clone();
-            tokio::spawn(async move {
-                // A client that leaves needs no answer.
-                let _ = answer(stream, &running).await;
-                drop(place);
-            });
-        }
+    /// Answers from now on, for as long as the runtime lives.
+    pub(crate) fn serve(self, running: Arc<Running>) -> ControlFile {
+        tokio::spawn(answer_all(self.listener, running));
+        self.file
+    }
+}
+
+async fn answer_all(listener: UnixListener, running: Arc<Running>) {
+    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, mostly; accepting again at once would spin.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let running = running.clone();
+        tokio::spawn(async move {
+            // A client that leaves needs no answer.
+            let _ = answer(stream, &running).await;
+            drop(place);
+        });
     }
 }
 

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use upstream::{Registry, Resolver};
 
 use crate::args::Up;
-use crate::control::ControlSocket;
+use crate::control::{ControlFile, ControlSocket};
 use crate::log_file::LogFile;
 use crate::recorder::{Command, Recorder};
 use crate::reload::{LOOK_EVERY, Reason, Reloader};
@@ -108,7 +108,7 @@ struct Process {
     reloader: Reloader,
     recorder: JoinHandle<()>,
     recorder_commands: mpsc::Sender<Command>,
-    control: Arc<ControlSocket>,
+    control: ControlFile,
     grace: Duration,
     /// The lock of the data directory goes last.
     _data: DataDir,
@@ -151,11 +151,7 @@ impl Process {
         let recorder = tokio::task::spawn_local(recorder.run());
         let admin = around.admin.local_addr().context("failed to tell the management address")?;
         tokio::spawn(admin::serve(around.admin, admin::router(running.clone(), admin)));
-        let control = Arc::new(around.control);
-        tokio::spawn({
-            let (control, running) = (control.clone(), running.clone());
-            async move { control.serve(running).await }
-        });
+        let control = around.control.serve(running.clone());
         running.set_readiness(Readiness::Ready);
         output::say(
             &Started {
