@@ -4,11 +4,11 @@
 //! that are not registered count as `other`, and statuses have three digits. Nothing that a client chooses freely
 //! becomes a label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::{Attempt, Ending, Exchange, Fault, Method, Timeline};
+use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, Timeline};
 
 use crate::worker::Shared;
 
@@ -159,9 +159,27 @@ impl Metrics {
 
     /// Forgets what the running configuration no longer names, so that years of reloads do not add up.
     pub fn forget_unserved(&mut self, shared: &Shared) {
-        let serving = shared.serving.load();
-        self.services.retain(|name, _| serving.gateway.services.iter().any(|one| one.name == *name));
-        self.attempts.retain(|name, _| serving.gateway.upstreams.contains_key(name));
+        self.forget_all_but(&shared.serving.load().gateway);
+    }
+
+    fn forget_all_but(&mut self, gateway: &Gateway) {
+        let routes: HashMap<&str, HashSet<&str>> = gateway
+            .services
+            .iter()
+            .map(|service| (&*service.name, service.routes.iter().map(|route| &*route.name).collect()))
+            .collect();
+        self.services.retain(|name, service| {
+            let named = routes.get(&**name);
+            service.routes.retain(|route, _| named.is_some_and(|named| named.contains(&**route)));
+            named.is_some()
+        });
+        self.attempts.retain(|name, targets| {
+            let named = gateway.upstreams.get(name).map(|upstream| &upstream.targets);
+            targets.retain(|url, _| {
+                named.is_some_and(|targets| targets.iter().any(|target| target.url == *url))
+            });
+            named.is_some()
+        });
     }
 
     /// Writes everything that the data plane knows.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use proxy::telemetry::metrics::{Exposition, Metrics};
 use testkit::{Authority, BodyEnd, Client, End, Gate, Step, Upstream};
 
 use super::gateway::{Gateway, checked, line, one_upstream};
@@ -208,4 +209,53 @@ async fn what_is_in_flight_when_the_grace_time_ends_gets_an_honest_end() {
             "/waiting HTTP/2 503 operator await-head draining | operator await-head draining",
         ]
     );
+}
+
+#[tokio::test]
+async fn a_reload_forgets_the_series_of_what_it_removed_and_no_others() {
+    let upstream = Upstream::ok("ok");
+    let other = Upstream::ok("ok");
+    let text = |targets: &[&str], paths: &[&str]| {
+        let routes: Vec<String> = paths.iter().map(|path| format!("{{ paths: [{path}] }}")).collect();
+        format!(
+            "upstreams: [{{ name: app, targets: [\"{}\"] }}]\n\
+             services: [{{ name: shop, upstream: app, routes: [{}] }}]\n",
+            targets.join("\", \""),
+            routes.join(", ")
+        )
+    };
+    let (stays, goes) = (upstream.url(), other.url());
+    let mut gateway = Gateway::start(&text(&[&stays, &goes], &["/stays", "/goes"]));
+    let mut metrics = Metrics::default();
+    for target in ["/stays", "/goes", "/stays", "/goes"] {
+        assert_eq!(gateway.get(target).await.status, 200);
+    }
+    gateway.records(4).await.iter().for_each(|exchange| metrics.observe(exchange));
+    let shared = gateway.server().shared().clone();
+    let series = |metrics: &Metrics| {
+        let mut text = Exposition::default();
+        metrics.write(&mut text, &shared);
+        let text = text.into_text();
+        let of = |family: &str, label: &str| -> Vec<String> {
+            let lines = text.lines().filter(|line| line.starts_with(&format!("{family}{{")));
+            let mut found: Vec<String> = lines
+                .map(|line| {
+                    let value = line.split_once(&format!("{label}=\"")).unwrap().1.split('"').next().unwrap();
+                    format!("{value} {}", line.rsplit(' ').next().unwrap())
+                })
+                .collect();
+            found.sort();
+            found
+        };
+        (of("clearway_requests_total", "route"), of("clearway_attempts_total", "target"))
+    };
+    let (routes, targets) = series(&metrics);
+    assert_eq!(routes, ["/goes 2", "/stays 2"]);
+    assert_eq!(targets.len(), 2, "{targets:?}");
+    gateway.reload(&text(&[&stays], &["/stays"])).unwrap();
+    metrics.forget_unserved(&shared);
+    let (routes, targets) = series(&metrics);
+    assert_eq!(routes, ["/stays 2"]);
+    assert_eq!(targets.len(), 1, "{targets:?}");
+    assert!(targets[0].starts_with(&stays), "{targets:?}");
 }
