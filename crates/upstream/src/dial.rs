@@ -51,7 +51,7 @@ pub struct Addresses {
 /// What a connection is made for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Purpose {
-    /// The client and the listener, for the PROXY header.
+    /// The client and the listener, for the PROXY header; `None` if the client has no address.
     pub addresses: Option<Addresses>,
     /// A request that wants to switch protocols, which HTTP/2 cannot.
     pub upgrade: bool,
@@ -81,8 +81,8 @@ pub(crate) async fn dial(
             (Socket::Tcp(stream), Some(address))
         }
     };
-    if let (Some(version), Some(addresses)) = (upstream.settings.proxy_protocol, purpose.addresses) {
-        send_proxy_header(&mut socket, version, addresses).await?;
+    if let Some(version) = upstream.settings.proxy_protocol {
+        send_proxy_header(&mut socket, version, purpose.addresses).await?;
     }
     let transport = match (target.settings.scheme, &upstream.tls) {
         (Scheme::Https, Some(tls)) => {
@@ -176,19 +176,17 @@ async fn connect_one(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)>
     Ok((stream, address))
 }
 
+/// Without addresses (the client came by a Unix socket) the header says so: a target that wants one wants it always.
 async fn send_proxy_header(
     socket: &mut Socket,
     version: ProxyProtocolVersion,
-    addresses: Addresses,
+    addresses: Option<Addresses>,
 ) -> Result<(), Failure> {
+    let addresses = addresses.map(|Addresses { client, listener }| (client, listener));
     let mut header = Vec::with_capacity(108);
     match version {
-        ProxyProtocolVersion::V1 => {
-            wire::proxy_protocol::encode_v1(&mut header, Some((addresses.client, addresses.listener)));
-        }
-        ProxyProtocolVersion::V2 => {
-            wire::proxy_protocol::encode_v2(&mut header, Some((addresses.client, addresses.listener)));
-        }
+        ProxyProtocolVersion::V1 => wire::proxy_protocol::encode_v1(&mut header, addresses),
+        ProxyProtocolVersion::V2 => wire::proxy_protocol::encode_v2(&mut header, addresses),
     }
     // A new connection's send buffer always has room for it: this does not wait.
     socket

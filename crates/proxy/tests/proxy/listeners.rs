@@ -142,6 +142,30 @@ async fn a_proxy_header_tells_the_target_who_the_client_is() {
 }
 
 #[tokio::test]
+async fn a_target_that_wants_a_proxy_header_gets_one_for_a_client_without_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gateway.sock");
+    let local: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (version, header) in [("v1", &b"PROXY UNKNOWN\r\n"[..]), ("v2", local)] {
+        let upstream = Upstream::script([vec![
+            testkit::Step::ReadUntil(b"test\r\n"),
+            testkit::Step::send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+            testkit::Step::AwaitEnd,
+        ]]);
+        let gateway = Gateway::start(&format!(
+            "{}listeners: [{{ address: \"unix:{}\" }}]\n",
+            one_upstream(&upstream.url(), &format!("proxy-protocol: {version}")),
+            path.display()
+        ));
+        assert_eq!(Client::unix(&path).await.get("/").await.status, 200);
+        let received = upstream.seen().connections[0].received.clone();
+        let expected = [header, b"GET / HTTP/1.1\r\n"].concat();
+        assert!(received.starts_with(&expected), "{}", String::from_utf8_lossy(&received));
+        drop(gateway);
+    }
+}
+
+#[tokio::test]
 async fn connections_above_the_limit_are_refused_and_recorded() {
     let upstream = Upstream::ok("ok");
     let listener = "listeners: [{ address: \"127.0.0.1:0\", limits: { connections: 1 } }]\n";
