@@ -43,8 +43,12 @@ pub enum Resolution {
 pub struct Resolver {
     runtime: Handle,
     lookup: Arc<Lookup>,
-    names: Mutex<HashMap<Arc<str>, watch::Receiver<Resolution>>>,
+    names: Arc<Names>,
 }
+
+/// The names that are kept resolved, each by a task that holds the sender.
+#[derive(Debug, Default)]
+struct Names(Mutex<HashMap<Arc<str>, watch::Receiver<Resolution>>>);
 
 /// A name that is kept resolved for as long as somebody holds it.
 #[derive(Clone, Debug)]
@@ -61,23 +65,43 @@ impl Resolver {
     }
 
     fn with_lookup(runtime: Handle, lookup: Arc<Lookup>) -> Arc<Resolver> {
-        Arc::new(Resolver { runtime, lookup, names: Mutex::default() })
+        Arc::new(Resolver { runtime, lookup, names: Arc::default() })
     }
 
     /// Starts to keep a name resolved, or joins those who already do.
     pub fn name(&self, host: &str) -> ResolvedName {
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        // A sender that is gone means that its task ended because nobody held the name any more.
-        names.retain(|_, receiver| receiver.has_changed().is_ok());
-        if let Some(receiver) = names.get(host) {
-            return ResolvedName::Name(receiver.clone());
+        let (receiver, sender) = self.names.join(host);
+        if let Some(sender) = sender {
+            let names = self.names.clone();
+            self.runtime.spawn(keep_resolved(host.into(), self.lookup.clone(), sender, names));
+        }
+        ResolvedName::Name(receiver)
+    }
+}
+
+impl Names {
+    /// Joins those who hold the name; the first one also gets the sender, for a task to keep.
+    fn join(&self, host: &str) -> (watch::Receiver<Resolution>, Option<watch::Sender<Resolution>>) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // A sender that is gone belonged to a task that has panicked.
+        if let Some(receiver) = names.get(host).filter(|receiver| receiver.has_changed().is_ok()) {
+            return (receiver.clone(), None);
         }
         let (sender, receiver) = watch::channel(Resolution::Pending);
-        let host: Arc<str> = host.into();
-        names.insert(host.clone(), receiver.clone());
-        // The map's own receiver is dropped with the map entry; the task counts it out.
-        self.runtime.spawn(keep_resolved(host, self.lookup.clone(), sender));
-        ResolvedName::Name(receiver)
+        names.insert(host.into(), receiver.clone());
+        (receiver, Some(sender))
+    }
+
+    /// Forgets the name if nobody holds it any more. Both are one step, so that whoever joins finds either a task that
+    /// goes on or no entry.
+    fn forget_unheld(&self, host: &str, sender: &watch::Sender<Resolution>) -> bool {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Receivers: one in the map, and those of the holders.
+        let is_unheld = sender.receiver_count() <= 1;
+        if is_unheld {
+            names.remove(host);
+        }
+        is_unheld
     }
 }
 
@@ -131,9 +155,13 @@ impl ResolvedName {
     }
 }
 
-async fn keep_resolved(host: Arc<str>, lookup: Arc<Lookup>, sender: watch::Sender<Resolution>) {
-    // Receivers: one in the resolver's map, and those of the holders.
-    while sender.receiver_count() > 1 {
+async fn keep_resolved(
+    host: Arc<str>,
+    lookup: Arc<Lookup>,
+    sender: watch::Sender<Resolution>,
+    names: Arc<Names>,
+) {
+    while !names.forget_unheld(&host, &sender) {
         let wait = match lookup(host.clone()).await {
             Ok((addresses, ttl)) => {
                 sender.send_if_modified(|known| match known {
@@ -224,6 +252,22 @@ mod tests {
         // RFC 6761 section 6.4: names under .invalid never resolve.
         let reason = resolver.name("nowhere.invalid").addresses().await.unwrap_err();
         assert!(!reason.is_empty());
+    }
+
+    #[test]
+    fn a_name_is_forgotten_in_the_same_step_in_which_its_task_decides_to_end() {
+        let names = Names::default();
+        let (first, sender) = names.join("app.example");
+        let sender = sender.unwrap();
+        let (second, none) = names.join("app.example");
+        assert!(none.is_none());
+        drop(first);
+        assert!(!names.forget_unheld("app.example", &sender));
+        drop(second);
+        assert!(names.forget_unheld("app.example", &sender));
+        // The task is about to end and its sender still lives: who comes now must not wait for it.
+        let (_third, another) = names.join("app.example");
+        assert!(another.is_some());
     }
 
     /// A name server whose answers are given one by one; it tells when it was asked, in seconds from its start.
