@@ -14,7 +14,7 @@ use upstream::body::{
 };
 use upstream::buffers;
 use upstream::io::{Output, Transport};
-use wire::http1::HeadLimits;
+use wire::http1::{Arrival, HeadLimits};
 use wire::{Fields, Framing, Known, RequestError, RequestFacts, ResponseHead, Version};
 
 use crate::answer::Answer;
@@ -327,6 +327,7 @@ impl Http1 {
         deadline: Instant,
         may_be_http2: bool,
     ) -> Next {
+        let mut arrival = Arrival::default();
         poll_fn(|cx| {
             loop {
                 if may_be_http2 && self.input.starts_with(b"PRI ") {
@@ -342,13 +343,15 @@ impl Http1 {
                         }
                     }
                 }
-                match wire::parse_request(&self.input, limits, &mut scratch.request) {
-                    Ok(Some((consumed, facts))) => {
-                        bytes::Buf::advance(&mut self.input, consumed);
-                        return Poll::Ready(Next::Request(facts));
+                if arrival.is_due(&self.input, limits) {
+                    match wire::parse_request(&self.input, limits, &mut scratch.request) {
+                        Ok(Some((consumed, facts))) => {
+                            bytes::Buf::advance(&mut self.input, consumed);
+                            return Poll::Ready(Next::Request(facts));
+                        }
+                        Ok(None) => {}
+                        Err(error) => return Poll::Ready(Next::Malformed(error)),
                     }
-                    Ok(None) => {}
-                    Err(error) => return Poll::Ready(Next::Malformed(error)),
                 }
                 match self.poll_more(cx) {
                     Poll::Ready(true) => {}

@@ -1,14 +1,17 @@
 //! HTTP/1.1 heads: from bytes to [`RequestHead`](crate::RequestHead) and [`ResponseHead`](crate::ResponseHead), and how the body
 //! after them is framed.
 //!
-//! Parsing starts again from the first byte each time more has arrived: one pass is cheaper than the read that precedes it, and
-//! state that could disagree with the bytes does not exist. What can never become valid is refused at once, with the same
-//! error that the whole head would have got. A caller that is fed drop by drop may wait for a line feed before it asks again.
+//! Parsing starts again from the first byte each time, so that state that could disagree with the bytes does not exist. What can
+//! never become valid is refused at once, with the same error that the whole head would have got. A caller that is fed drop by
+//! drop asks [`Arrival`] whether there is something new to find: otherwise the work would grow with the square of the head.
 //! The scanner is our own, because each broken rule is recorded by name.
 
+mod arrival;
 mod facts;
 mod request;
 mod response;
+
+pub use arrival::Arrival;
 
 pub use request::{RequestError, RequestFacts, check_http2_request, parse_request};
 pub(crate) use response::parse_cgi_response;
