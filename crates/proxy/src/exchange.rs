@@ -277,8 +277,10 @@ fn respond<D: Downstream>(ctx: Context<'_>, client: &mut D, scratch: &mut Scratc
     head.fields.remove(Known::XAccelBuffering);
     ctx.worker.clock.date(&mut head.fields);
     let bodiless = scratch.request.method == model::Method::Head || matches!(head.status, 204 | 304);
-    client
-        .respond(head, ResponseForm { framing: answered.framing, bodiless, last: ctx.worker.is_draining() });
+    client.respond(
+        head,
+        ResponseForm { framing: answered.framing, bodiless, last: ctx.worker.is_draining(ctx.listening) },
+    );
 }
 
 /// After a 101 the connection belongs to another protocol: bytes go both ways until both ends are done.
@@ -370,7 +372,10 @@ pub(crate) async fn send_answer<D: Downstream>(
     let framing = if body.is_empty() { Framing::None } else { Framing::Length(body.len() as u64) };
     set_request_id(&mut head.fields, record);
     ctx.worker.clock.date(&mut head.fields);
-    client.respond(head, ResponseForm { framing, bodiless: is_head, last: ctx.worker.is_draining() });
+    client.respond(
+        head,
+        ResponseForm { framing, bodiless: is_head, last: ctx.worker.is_draining(ctx.listening) },
+    );
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.tick()));
     let mut body = Whole::new(if is_head { bytes::Bytes::new() } else { body });
     let deadline = Instant::now() + ctx.listening.settings().timeouts.client_send;

@@ -86,7 +86,7 @@ pub(crate) async fn serve(
     peer: Peer,
 ) {
     let mut session = Session {
-        idle: worker.register_idle(),
+        idle: worker.register_idle(listening.clone()),
         connection: Http1::new(io, input),
         timer: Deadline::default(),
         served: 0,
@@ -313,7 +313,7 @@ impl Http1 {
             }
             idle.wait(cx);
             // While draining, a request that is already on its way is still answered.
-            let deadline = worker.idle_until().map_or(deadline, |until| until.min(deadline));
+            let deadline = idle.until().map_or(deadline, |until| until.min(deadline));
             timer.poll(deadline, cx).map(|()| Readable::NotYet)
         })
         .await

@@ -54,7 +54,7 @@ pub(crate) async fn serve(
     let connection = handshake(&listening, Rewind { input, io, meter: meter.clone() }, &mut timer).await;
     let Some(mut connection) = connection else { return };
     let peer = Rc::new(peer);
-    let idle = worker.register_idle();
+    let idle = worker.register_idle(listening.clone());
     let mut shutting_down = false;
     let mut calmed = false;
     let mut idle_since = Instant::now();
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
                 return timer.poll(calm_until, cx).map(|()| None);
             }
             idle.wait(cx);
-            if worker.is_draining() && !shutting_down {
+            if worker.is_draining(&listening) && !shutting_down {
                 shutting_down = true;
                 connection.graceful_shutdown();
                 cx.waker().wake_by_ref();
@@ -153,7 +153,7 @@ async fn stream(
     let mut client = Http2::new(body, respond);
     let finish = match read {
         Ok(facts) => {
-            let idle = worker.register_idle();
+            let idle = worker.register_idle(listening.clone());
             let run = exchange::run_caught(ctx, &idle, &mut client, &mut scratch, &facts, &mut record);
             match run.await {
                 Ok(finish) => finish,

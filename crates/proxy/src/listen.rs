@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
@@ -35,11 +35,14 @@ pub struct ListenerState {
     pub(crate) tls: ArcSwap<Option<ServerTls>>,
     /// Open connections.
     pub connections: AtomicUsize,
+    /// Set when a reload removes the listener: until when its idle connections stay.
+    closing: OnceLock<Instant>,
 }
 
 /// One worker's view of a listener, as it was when a connection began.
 #[derive(Debug)]
 pub(crate) struct Listening {
+    state: Arc<ListenerState>,
     settings: Arc<Listener>,
     tls: Arc<Option<ServerTls>>,
 }
@@ -58,7 +61,14 @@ impl ListenerState {
             settings: ArcSwap::new(settings),
             tls: ArcSwap::from_pointee(tls),
             connections: AtomicUsize::new(0),
+            closing: OnceLock::new(),
         }
+    }
+
+    /// Ends its connections as a drain does: each after its current exchange, idle ones at this time.
+    pub(crate) fn close(&self, idle_until: Instant) {
+        // It is removed only once.
+        let _ = self.closing.set(idle_until);
     }
 
     /// The current settings.
@@ -75,7 +85,16 @@ impl ListenerState {
 
 impl Listening {
     pub(crate) fn new(state: &Arc<ListenerState>) -> Listening {
-        Listening { settings: state.settings.load_full(), tls: state.tls.load_full() }
+        Listening { state: state.clone(), settings: state.settings.load_full(), tls: state.tls.load_full() }
+    }
+
+    /// Until when idle connections stay; `None` unless the listener was removed.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        self.state.closing.get().copied()
+    }
+
+    pub(crate) fn is_of(&self, state: &Arc<ListenerState>) -> bool {
+        Arc::ptr_eq(&self.state, state)
     }
 
     pub(crate) fn settings(&self) -> &Listener {

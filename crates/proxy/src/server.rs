@@ -88,7 +88,8 @@ impl Server {
     }
 
     /// Serves another configuration from now on, or goes on as before and says every reason why not. Sockets of
-    /// listeners that stay are not touched; exchanges under way finish as they began.
+    /// listeners that stay are not touched; exchanges under way finish as they began, and connections of a listener that
+    /// is gone end after them.
     pub fn reload(&mut self, gateway: Arc<Gateway>) -> Result<(), StartError> {
         let current = self.shared.serving.load_full();
         let mut problems = Vec::new();
@@ -136,13 +137,15 @@ impl Server {
 
     fn unlisten_all_but(&mut self, wanted: &[Arc<Listener>]) {
         let workers = &self.workers;
+        let idle_until = Instant::now() + DRAIN_IDLE;
         self.listeners.retain(|address, running| {
             let stays = wanted.iter().any(|listener| listener.address == *address);
             if !stays {
                 // Before the socket closes.
                 running.file = None;
+                running.state.close(idle_until);
                 for worker in workers {
-                    let _ = worker.commands.send(Command::Unlisten(running.state.bound.clone()));
+                    let _ = worker.commands.send(Command::Unlisten(running.state.clone()));
                 }
             }
             stays

@@ -12,7 +12,6 @@ use std::task::{Context as TaskContext, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwap;
-use model::gateway::ListenAddress;
 use model::{Ending, Exchange, Protocol, RequestIds, Timeline};
 use tokio::runtime::LocalRuntime;
 use tokio::sync::{Notify, mpsc};
@@ -22,7 +21,7 @@ use wire::{Fields, Known, RequestHead, Version};
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch};
 use crate::forward::{self, Vouchers};
-use crate::listen::{Acceptor, BoundSocket, ListenerState, accept_loop};
+use crate::listen::{Acceptor, BoundSocket, ListenerState, Listening, accept_loop};
 use crate::record::Records;
 use crate::serving::Serving;
 
@@ -44,8 +43,8 @@ pub struct Shared {
 #[derive(Debug)]
 pub(crate) enum Command {
     Listen(Arc<ListenerState>, BoundSocket),
-    /// Accept what is queued, then close.
-    Unlisten(ListenAddress),
+    /// Accept what is queued, then close; the state says when idle connections end.
+    Unlisten(Arc<ListenerState>),
     /// Stop accepting; finish what is in flight; idle connections are closed at this time.
     Drain {
         idle_until: Instant,
@@ -131,10 +130,21 @@ impl Clock {
     }
 }
 
-#[derive(Debug, Default)]
-struct IdleSlot(RefCell<Option<Waker>>);
+#[derive(Debug)]
+struct IdleSlot {
+    listening: Rc<Listening>,
+    waker: RefCell<Option<Waker>>,
+}
 
-/// A connection's place among those that a drain has to wake.
+impl IdleSlot {
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A connection's place among those that have to be woken when they are to end.
 #[derive(Debug)]
 pub(crate) struct Idle {
     worker: Rc<Worker>,
@@ -159,9 +169,14 @@ impl Drop for Idle {
 }
 
 impl Idle {
-    /// The current task wants to be woken by a drain, and by its end.
+    /// Until when the connection may stay without a request; `None` while it is not to end.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.worker.idle_until(&self.slot.listening)
+    }
+
+    /// The current task wants to be woken when the connection is to end, and when its time for that is over.
     pub(crate) fn wait(&self, cx: &TaskContext<'_>) {
-        let mut waker = self.slot.0.borrow_mut();
+        let mut waker = self.slot.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
@@ -193,13 +208,14 @@ impl Worker {
         self.shared.serving.load_full()
     }
 
-    pub(crate) fn is_draining(&self) -> bool {
-        self.idle_until.get().is_some()
+    /// Whether connections of this listener are to end: the process stops, or a reload has removed the listener.
+    pub(crate) fn is_draining(&self, listening: &Listening) -> bool {
+        self.idle_until(listening).is_some()
     }
 
-    /// Until when an idle connection may stay; `None` while nothing is drained.
-    pub(crate) fn idle_until(&self) -> Option<Instant> {
-        self.idle_until.get()
+    /// Until when an idle connection of this listener may stay; `None` while it is not to end.
+    fn idle_until(&self, listening: &Listening) -> Option<Instant> {
+        [self.idle_until.get(), listening.idle_until()].into_iter().flatten().min()
     }
 
     /// Whether exchanges have to end now, whatever they wait for.
@@ -207,10 +223,10 @@ impl Worker {
         self.cut.get()
     }
 
-    pub(crate) fn register_idle(self: &Rc<Self>) -> Idle {
+    pub(crate) fn register_idle(self: &Rc<Self>, listening: Rc<Listening>) -> Idle {
         let number = self.next_idle.get();
         self.next_idle.set(number + 1);
-        let slot = Rc::new(IdleSlot::default());
+        let slot = Rc::new(IdleSlot { listening, waker: RefCell::default() });
         self.idle.borrow_mut().insert(number, slot.clone());
         Idle { worker: self.clone(), number, slot }
     }
@@ -304,20 +320,18 @@ impl Worker {
 
     fn drain(&self, idle_until: Instant) {
         self.idle_until.set(Some(idle_until));
-        self.wake_all();
+        self.idle.borrow().values().for_each(|slot| slot.wake());
     }
 
     fn cut(&self) {
         self.cut.set(true);
-        self.wake_all();
+        self.idle.borrow().values().for_each(|slot| slot.wake());
     }
 
-    fn wake_all(&self) {
-        for slot in self.idle.borrow().values() {
-            if let Some(waker) = &*slot.0.borrow() {
-                waker.wake_by_ref();
-            }
-        }
+    /// Wakes the idle connections of a listener that was removed.
+    fn wake_idle(&self, removed: &Arc<ListenerState>) {
+        let idle = self.idle.borrow();
+        idle.values().filter(|slot| slot.listening.is_of(removed)).for_each(|slot| slot.wake());
     }
 }
 
@@ -349,21 +363,25 @@ pub(crate) fn run(
     let worker = Rc::new(Worker::new(shared, seed));
     runtime.block_on(async {
         let sweeper = tokio::task::spawn_local(sweep(worker.clone()));
-        let mut accepting: Vec<(ListenAddress, Rc<Notify>)> = Vec::new();
+        let mut accepting: Vec<(Arc<ListenerState>, Rc<Notify>)> = Vec::new();
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Listen(state, socket) => {
                     let Ok(acceptor) = Acceptor::from_std(socket) else { continue };
                     let stop = Rc::new(Notify::new());
-                    accepting.push((state.bound.clone(), stop.clone()));
+                    accepting.push((state.clone(), stop.clone()));
                     tokio::task::spawn_local(accept_loop(worker.clone(), state, acceptor, stop));
                 }
-                Command::Unlisten(address) => accepting.retain(|(bound, stop)| {
-                    if *bound == address {
-                        stop.notify_one();
-                    }
-                    *bound != address
-                }),
+                Command::Unlisten(removed) => {
+                    accepting.retain(|(state, stop)| {
+                        let stays = !Arc::ptr_eq(state, &removed);
+                        if !stays {
+                            stop.notify_one();
+                        }
+                        stays
+                    });
+                    worker.wake_idle(&removed);
+                }
                 Command::Drain { idle_until } => {
                     for (_, stop) in accepting.drain(..) {
                         stop.notify_one();

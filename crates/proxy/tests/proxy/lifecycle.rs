@@ -93,6 +93,53 @@ async fn a_process_that_ends_leaves_the_socket_of_its_successor_alone() {
 }
 
 #[tokio::test]
+async fn connections_of_a_removed_listener_end_after_what_is_under_way() {
+    let (asked, answer) = (Gate::new(), Gate::new());
+    let upstream = Upstream::script([
+        vec![
+            Step::ReadHead,
+            Step::Open(asked.clone()),
+            Step::Await(answer.clone()),
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone"),
+            Step::AwaitEnd,
+        ],
+        vec![Step::ReadHead, Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nidle"), Step::AwaitEnd],
+    ]);
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut busy = gateway.client().await;
+    busy.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    asked.passed().await;
+    let mut idle = gateway.client().await;
+    assert_eq!(idle.get("/").await.body_text(), "idle");
+    let mut silent = gateway.client().await;
+    let http2 = gateway.http2_client().await;
+    let elsewhere = "listeners: [{ address: \"127.0.0.2:0\" }]\n";
+    gateway.reload(&format!("{}{elsewhere}", one_upstream(&upstream.url(), ""))).unwrap();
+    assert_eq!(idle.end().await.1, End::Fin);
+    assert_eq!(silent.end().await.1, End::Fin);
+    http2.closed().await.unwrap();
+    answer.open();
+    let response = busy.response("GET").await;
+    assert_eq!((response.body_text().as_str(), response.field("connection")), ("done", Some("close")));
+    assert_eq!(busy.end().await.1, End::Fin);
+}
+
+#[tokio::test]
+async fn a_request_on_its_way_to_a_removed_listener_is_answered_and_is_the_last() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    assert_eq!(client.get("/").await.field("connection"), None);
+    client.send("GET / HTTP/1.1\r\n").await;
+    let elsewhere = "listeners: [{ address: \"127.0.0.2:0\" }]\n";
+    gateway.reload(&format!("{}{elsewhere}", one_upstream(&upstream.url(), ""))).unwrap();
+    client.send("Host: test\r\n\r\n").await;
+    let response = client.response("GET").await;
+    assert_eq!((response.status, response.field("connection")), (200, Some("close")));
+    assert_eq!(client.end().await.1, End::Fin);
+}
+
+#[tokio::test]
 async fn a_socket_file_that_somebody_replaced_is_theirs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.sock");
