@@ -226,11 +226,19 @@ fn fit_to_target(head: &mut RequestHead, framing: Framing, destination: &Destina
     // The client's own field went with the hop-by-hop ones; HTTP/2 takes it away again.
     match framing {
         Framing::Chunked => fields.set(Known::TransferEncoding, b"chunked"),
-        Framing::Length(length) if fields.get(Known::ContentLength).is_none() => {
-            fields.remove(Known::TransferEncoding);
-            fields.push_known(Known::ContentLength, length.to_string().as_bytes());
-        }
-        Framing::Length(_) | Framing::None | Framing::Close => {}
+        Framing::Length(length) => match fields.get(Known::ContentLength) {
+            // As nearly everybody writes it; `007` is legal, too, but a gateway does not pass its riddles on.
+            Some(b"0" | [b'1'..=b'9', ..]) => {}
+            _ => {
+                fields.remove(Known::TransferEncoding);
+                fields.set(Known::ContentLength, length.to_string().as_bytes());
+            }
+        },
+        Framing::None | Framing::Close => {}
+    }
+    if matches!(target.settings.scheme, Scheme::Http | Scheme::Uwsgi) {
+        // It announces what does not follow: trailers do not go to these.
+        fields.remove(Known::Trailer);
     }
     if target.settings.scheme == Scheme::H2c {
         // HTTP/2 has no upgrades (RFC 9113 section 8.6); the request goes on as an ordinary one.

@@ -457,3 +457,14 @@ async fn a_guarded_path_is_guarded_however_it_is_written() {
         assert_eq!(gateway.record().await.route.as_deref(), Some("open"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn what_is_forwarded_is_rebuilt_not_copied() {
+    let upstream = echo_target();
+    let gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 003\r\nTrailer: X-Sum\r\n\r\nabc").await;
+    let seen = upstream.request();
+    assert_eq!((seen.field("content-length"), seen.body_text().as_str()), (Some("3"), "abc"));
+    assert_eq!(seen.field("trailer"), None);
+}
