@@ -43,7 +43,11 @@ pub(crate) fn ask(
     };
     let mut text = serde_json::to_string(request)?;
     text.push('\n');
-    stream.write_all(text.as_bytes()).context("failed to send the question")?;
+    match stream.write_all(text.as_bytes()) {
+        // It has refused to listen, and has said why.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
+        sent => sent.context("failed to send the question")?,
+    }
     for line in BufReader::new(stream).lines() {
         let line = line.context("failed to read the answer")?;
         match serde_json::from_str(&line)
