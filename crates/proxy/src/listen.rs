@@ -1,7 +1,7 @@
 //! Listeners: sockets, their settings while running, and what happens to a connection before its first request.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
 use model::gateway::{ListenAddress, Listener, Network, ProxyProtocol};
-use socket2::{Domain, Protocol, Socket as RawSocket, Type};
-use tokio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket as RawSocket, Type};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 use upstream::io::{Socket, Transport};
@@ -138,7 +138,7 @@ impl Drop for Open {
 impl Acceptor {
     pub(crate) fn from_std(socket: BoundSocket) -> io::Result<Acceptor> {
         Ok(match socket {
-            BoundSocket::Tcp(listener) => Acceptor::Tcp(TcpListener::from_std(listener)?),
+            BoundSocket::Tcp(socket) => Acceptor::Tcp(TcpListener::from_std(socket.into())?),
             BoundSocket::Unix(listener) => Acceptor::Unix(UnixListener::from_std(listener)?),
         })
     }
@@ -154,6 +154,60 @@ impl Acceptor {
             Acceptor::Unix(listener) => Ok((Socket::Unix(listener.accept().await?.0), None)),
         }
     }
+
+    /// Closes, and gives what had been connected by then. What the runtime knows of the socket may be older than its
+    /// queue, so that the queue itself is asked.
+    fn close(self) -> Vec<(Socket, Option<SocketAddr>)> {
+        let mut queued = Vec::new();
+        match self {
+            Acceptor::Tcp(listener) => {
+                send_elsewhere(&listener);
+                let Ok(listener) = listener.into_std() else { return queued };
+                queued.extend(all_queued(|| listener.accept()).filter_map(|(stream, address)| {
+                    stream.set_nonblocking(true).ok()?;
+                    let _ = stream.set_nodelay(true);
+                    Some((Socket::Tcp(TcpStream::from_std(stream).ok()?), Some(address)))
+                }));
+            }
+            Acceptor::Unix(listener) => {
+                let Ok(listener) = listener.into_std() else { return queued };
+                queued.extend(all_queued(|| listener.accept()).filter_map(|(stream, _)| {
+                    stream.set_nonblocking(true).ok()?;
+                    Some((Socket::Unix(UnixStream::from_std(stream).ok()?), None))
+                }));
+            }
+        }
+        queued
+    }
+}
+
+/// Accepts until the queue of a listener that does not block is empty.
+fn all_queued<T>(mut accept: impl FnMut() -> io::Result<T>) -> impl Iterator<Item = T> {
+    std::iter::from_fn(move || {
+        loop {
+            match accept() {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(_) => return None,
+            }
+        }
+    })
+}
+
+/// A connection that is begun between the last accept and the close would be reset, although another socket may take
+/// its place: one of a listener on all addresses, or of the process that is started next. The first packet of such a
+/// connection is dropped instead, and finds that one when it is sent again.
+fn send_elsewhere(listener: &TcpListener) {
+    let program = [
+        // The flags of the TCP header; SYN without ACK is 0x02 of 0x12.
+        SockFilter::new((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, 0, 13),
+        SockFilter::new((libc::BPF_ALU | libc::BPF_AND | libc::BPF_K) as u16, 0, 0, 0x12),
+        SockFilter::new((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, 0, 1, 0x02),
+        SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, 0),
+        SockFilter::new((libc::BPF_RET | libc::BPF_K) as u16, 0, 0, u32::MAX),
+    ];
+    // A kernel without filters leaves that moment open.
+    let _ = SockRef::from(listener).attach_filter(&program);
 }
 
 /// Accepts for as long as the worker does.
@@ -163,37 +217,34 @@ pub(crate) async fn accept_loop(
     acceptor: Acceptor,
     stop: Rc<Notify>,
 ) {
-    let mut stopping = false;
     loop {
         let accepted = tokio::select! {
-            // What is queued comes first: a stopping listener accepts it all before it closes.
-            biased;
             accepted = acceptor.accept() => accepted,
-            () = stop.notified(), if !stopping => {
-                stopping = true;
-                continue;
-            }
-            () = std::future::ready(()), if stopping => return,
+            () = stop.notified() => break,
         };
         match accepted {
-            Ok((socket, address)) => {
-                let listening = Rc::new(Listening::new(&state));
-                let open = state.connections.fetch_add(1, Ordering::Relaxed);
-                let counted = Counted { _open: Open(state.clone()), _task: worker.count_connection() };
-                if open >= listening.settings.limits.connections {
-                    let refused =
-                        crate::overload::refuse(counted, worker.clone(), listening, socket, address);
-                    tokio::task::spawn_local(refused);
-                } else {
-                    tokio::task::spawn_local(begin(counted, worker.clone(), listening, socket, address));
-                }
-            }
+            Ok((socket, address)) => admit(&worker, &state, socket, address),
             // Out of descriptors, mostly: connections that end give some back. Accepting at once would spin.
             Err(error) if !is_about_one_connection(&error) => {
                 tokio::time::sleep(Duration::from_millis(50)).await
             }
             Err(_) => {}
         }
+    }
+    for (socket, address) in acceptor.close() {
+        admit(&worker, &state, socket, address);
+    }
+}
+
+fn admit(worker: &Rc<Worker>, state: &Arc<ListenerState>, socket: Socket, address: Option<SocketAddr>) {
+    let listening = Rc::new(Listening::new(state));
+    let open = state.connections.fetch_add(1, Ordering::Relaxed);
+    let counted = Counted { _open: Open(state.clone()), _task: worker.count_connection() };
+    if open >= listening.settings.limits.connections {
+        let refused = crate::overload::refuse(counted, worker.clone(), listening, socket, address);
+        tokio::task::spawn_local(refused);
+    } else {
+        tokio::task::spawn_local(begin(counted, worker.clone(), listening, socket, address));
     }
 }
 
@@ -281,8 +332,20 @@ async fn read_proxy_header(
 /// A bound socket, not yet registered with a runtime.
 #[derive(Debug)]
 pub(crate) enum BoundSocket {
-    Tcp(std::net::TcpListener),
+    Tcp(RawSocket),
     Unix(std::os::unix::net::UnixListener),
+}
+
+impl BoundSocket {
+    /// Lets the kernel accept. Separate from binding, because a connection that is made to a socket which is given up
+    /// again is lost, although another one of ours may have served it.
+    pub(crate) fn listen(&self) -> io::Result<()> {
+        match self {
+            BoundSocket::Tcp(socket) => socket.listen(BACKLOG),
+            // It does from its birth: its path was nobody's before.
+            BoundSocket::Unix(_) => Ok(()),
+        }
+    }
 }
 
 /// Sockets that are bound to the same address, one per worker.
@@ -327,12 +390,16 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 }
 
 /// Binds one socket per worker. All are bound before the first accepts, so that a failure costs nobody a connection.
-pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound> {
+/// `own` are addresses that this process has bound already: an address and "all addresses" can have the same port.
+/// The more exact one gets the connections, and the other one all of them from when that one closes.
+pub(crate) fn bind(address: &ListenAddress, workers: usize, own: &[ListenAddress]) -> io::Result<Bound> {
     match address {
         ListenAddress::Tcp(address) => {
-            refuse_if_in_use(*address)?;
+            if !own.iter().any(|own| matches!(own, ListenAddress::Tcp(own) if covers(*own, *address))) {
+                refuse_if_in_use(*address)?;
+            }
             let first = bind_tcp(*address)?;
-            let bound = first.local_addr()?;
+            let bound = first.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
             let mut sockets = vec![BoundSocket::Tcp(first)];
             for _ in 1..workers {
                 sockets.push(BoundSocket::Tcp(bind_tcp(bound)?));
@@ -356,8 +423,20 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize) -> io::Result<Bound>
     }
 }
 
+/// Whether two sockets would take some of the same connections.
+fn covers(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_all = |all: IpAddr, some: IpAddr| match all {
+        IpAddr::V4(all) => all.is_unspecified() && some.to_canonical().is_ipv4(),
+        // Our sockets for all of IPv6 take IPv4, too.
+        IpAddr::V6(all) => all.is_unspecified(),
+    };
+    let (one_ip, other_ip) = (one.ip(), other.ip());
+    let is_same = one_ip.to_canonical() == other_ip.to_canonical();
+    one.port() == other.port() && (is_same || is_all(one_ip, other_ip) || is_all(other_ip, one_ip))
+}
+
 /// A socket that shares its port can be bound beside another process of the same user, which would then get half of the
-/// connections. Binding one that does not share finds out.
+/// connections. Binding one that does not share finds out. Where we have sockets ourselves it would find those.
 fn refuse_if_in_use(address: SocketAddr) -> io::Result<()> {
     if address.port() == 0 {
         return Ok(());
@@ -371,7 +450,7 @@ fn refuse_if_in_use(address: SocketAddr) -> io::Result<()> {
     probe.listen(1)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<RawSocket> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
@@ -380,8 +459,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// A socket file that nobody listens on is left over from a process that was killed.

@@ -58,7 +58,8 @@ impl Server {
     pub fn start(gateway: Arc<Gateway>, registry: Registry) -> Result<Server, StartError> {
         let serving = Serving::new(gateway.clone(), &registry, None).map_err(StartError)?;
         let count = gateway.workers.unwrap_or_else(default_workers).max(1);
-        let prepared = prepare(&gateway.listeners, count).map_err(StartError)?;
+        let prepared = prepare(&gateway.listeners, count, Vec::new()).map_err(StartError)?;
+        open(&prepared).map_err(StartError)?;
         let shared = Arc::new(Shared {
             serving: ArcSwap::from_pointee(serving),
             records: Records::default(),
@@ -112,13 +113,19 @@ impl Server {
                 Err(reason) => problems.push(format!("listener {}: {reason}", listener.address)),
             }
         }
-        let prepared = match prepare(&new, self.workers.len()) {
+        let own = self.listeners.values().map(|running| running.state.bound.clone()).collect();
+        let prepared = match prepare(&new, self.workers.len(), own) {
             Ok(prepared) => prepared,
             Err(reasons) => {
                 problems.extend(reasons);
                 Vec::new()
             }
         };
+        if problems.is_empty()
+            && let Err(reason) = open(&prepared)
+        {
+            problems.extend(reason);
+        }
         let (Some(serving), true) = (serving, problems.is_empty()) else {
             return Err(StartError(problems));
         };
@@ -238,23 +245,46 @@ fn seed(number: usize) -> u64 {
     hasher.finish()
 }
 
-/// Binds listeners; gives every reason if any cannot be.
-fn prepare(listeners: &[Arc<Listener>], workers: usize) -> Result<Vec<Prepared>, Vec<String>> {
+/// Binds listeners beside those that this process has; gives every reason if any cannot be.
+fn prepare(
+    listeners: &[Arc<Listener>],
+    workers: usize,
+    mut own: Vec<ListenAddress>,
+) -> Result<Vec<Prepared>, Vec<String>> {
     let mut prepared = Vec::new();
     let mut problems = Vec::new();
     for listener in listeners {
-        match prepare_one(listener, workers) {
-            Ok(ready) => prepared.push(ready),
+        match prepare_one(listener, workers, &own) {
+            Ok(ready) => {
+                own.push(ready.state.bound.clone());
+                prepared.push(ready);
+            }
             Err(reason) => problems.push(reason),
         }
     }
     if problems.is_empty() { Ok(prepared) } else { Err(problems) }
 }
 
-fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, String> {
+/// From now on the kernel accepts: to be called when nothing else can fail.
+fn open(prepared: &[Prepared]) -> Result<(), Vec<String>> {
+    for Prepared { address, sockets, .. } in prepared {
+        for socket in sockets {
+            socket.listen().map_err(|error| vec![bind_problem(address, &error)])?;
+        }
+    }
+    Ok(())
+}
+
+fn prepare_one(listener: &Arc<Listener>, workers: usize, own: &[ListenAddress]) -> Result<Prepared, String> {
     let address = &listener.address;
     let tls = ServerTls::for_listener(listener).map_err(|reason| format!("listener {address}: {reason}"))?;
-    let bound = listen::bind(address, workers).map_err(|error| match error.kind() {
+    let bound = listen::bind(address, workers, own).map_err(|error| bind_problem(address, &error))?;
+    let state = Arc::new(ListenerState::new(listener.clone(), bound.address, tls));
+    Ok(Prepared { address: address.clone(), state, sockets: bound.sockets, file: bound.file })
+}
+
+fn bind_problem(address: &ListenAddress, error: &std::io::Error) -> String {
+    match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
                 "{address} is in use by another process; stop it, or choose another address with --listen"
@@ -264,7 +294,5 @@ fn prepare_one(listener: &Arc<Listener>, workers: usize) -> Result<Prepared, Str
             "no permission to listen on {address}; ports below 1024 need the capability CAP_NET_BIND_SERVICE"
         ),
         _ => format!("failed to listen on {address}: {error}"),
-    })?;
-    let state = Arc::new(ListenerState::new(listener.clone(), bound.address, tls));
-    Ok(Prepared { address: address.clone(), state, sockets: bound.sockets, file: bound.file })
+    }
 }

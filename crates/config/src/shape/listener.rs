@@ -10,7 +10,8 @@ shape! {
     /// An address Clearway accepts on.
     Listener {
         /// An IP address and port, or a Unix socket. `0.0.0.0` is every IPv4 address of the machine, `[::]` also every
-        /// IPv6 address. The path of a socket may be relative to the file.
+        /// IPv6 address; a listener on one address of the same port takes its connections from them. The path of a
+        /// socket may be relative to the file.
         address: Listen [required] "127.0.0.1:9000";
         /// Its name in records and metrics. Without this key it is the address.
         name: Name [optional] "public";

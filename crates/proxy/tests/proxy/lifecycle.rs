@@ -140,6 +140,42 @@ async fn a_request_on_its_way_to_a_removed_listener_is_answered_and_is_the_last(
 }
 
 #[tokio::test]
+async fn a_listener_moves_between_one_address_and_all_addresses() {
+    let upstream = Upstream::ok("ok");
+    let text = |addresses: &[&str]| {
+        let listeners: Vec<String> =
+            addresses.iter().map(|address| format!("{{ address: \"{address}\" }}")).collect();
+        format!("{}listeners: [{}]\n", one_upstream(&upstream.url(), ""), listeners.join(", "))
+    };
+    let mut gateway = Gateway::start(&text(&["127.0.0.1:0"]));
+    let address = gateway.address();
+    let one = address.to_string();
+    let (all, all_v6) = (format!("0.0.0.0:{}", address.port()), format!("[::]:{}", address.port()));
+    for next in [&[&*all][..], &[&*one], &[&*all_v6], &[&*all, &*one]] {
+        // The socket that it came by takes what is queued before it closes.
+        let mut before = Client::tcp(address).await;
+        gateway.reload(&text(next)).unwrap();
+        assert_eq!(Client::tcp(address).await.get("/").await.status, 200, "{next:?}");
+        assert_eq!(before.get("/").await.status, 200, "{next:?}");
+    }
+    // What can be reached by a reload can be started with.
+    gateway.drain(Duration::from_secs(20)).await.unwrap();
+    let mut gateway = Gateway::start(&text(&[&all, &one]));
+    assert_eq!(Client::tcp(address).await.get("/").await.status, 200);
+    // A reload that is refused for another reason leaves the port as it was.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap();
+    gateway.reload(&text(&[&all])).unwrap();
+    let error = gateway.reload(&text(&[&one, &taken.to_string()])).unwrap_err();
+    assert_eq!(error.0.len(), 1, "{error:?}");
+    assert!(error.0[0].starts_with(&format!("{taken} is in use by another process")), "{error:?}");
+    assert_eq!(Client::tcp(address).await.get("/").await.status, 200);
+    // A port of which another program has one address is not ours.
+    let error = gateway.reload(&text(&[&format!("0.0.0.0:{}", taken.port())])).unwrap_err();
+    assert!(error.0[0].contains("in use by another process"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_socket_file_that_somebody_replaced_is_theirs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gateway.sock");
