@@ -269,17 +269,21 @@ async fn begin(
     let limit = listening.settings.timeouts.client_head;
     let trusted = worker.serving().gateway.trusted_proxies.clone();
     let mut input = BytesMut::new();
+    let mut may_trust = true;
     if listening.settings.proxy_protocol == ProxyProtocol::Require {
         match timeout(limit, read_proxy_header(&mut socket, &mut input, &trusted, address)).await {
             Ok(Some(Some((source, destination)))) => {
                 client = Some(source);
                 local = Some(destination);
             }
-            Ok(Some(None)) => {}
+            // `UNKNOWN` or `LOCAL`: the addresses are those of the connection, as the protocol says. But who passes bytes
+            // on for somebody it cannot name does not vouch for what they say.
+            Ok(Some(None)) => may_trust = false,
             Ok(None) | Err(_) => return,
         }
     }
     let mut peer = Peer::new(client, local, &trusted);
+    peer.trusted &= may_trust;
     let tls = listening.tls.clone();
     let Some(tls) = &*tls else {
         return Box::pin(crate::http1::serve(worker, listening, Transport::Plain(socket), input, peer)).await;

@@ -18,6 +18,8 @@ shape! {
         /// Whether HTTP/2 is served: agreed by ALPN under TLS, with prior knowledge (h2c) without.
         http2: bool [= "true"] "false";
         /// Whether connections begin with a PROXY protocol header, version 1 or 2. `require` needs `trusted-proxies`.
+        /// A header that names no client (`UNKNOWN`, or `LOCAL` as in health checks) leaves the proxy's own address as the
+        /// client's, and what such a connection says in `X-Forwarded-*` and its kin is not believed.
         proxy_protocol: ProxyProtocol [= "off"] "require";
         /// Serve TLS. Without this key, connections are in the clear.
         tls: ListenerTls [optional] "{ certificates: [{ certificate: cert.pem, key: key.pem }] }";

@@ -126,6 +126,39 @@ async fn a_proxy_header_names_the_client_if_a_trusted_proxy_sends_it() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_names_no_client_does_not_vouch_for_what_it_says() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::start(&format!(
+        "{}listeners: [{{ address: \"127.0.0.1:0\", proxy-protocol: require }}]\ntrusted-proxies: [127.0.0.1, 203.0.113.7]\n",
+        one_upstream(&upstream.url(), "")
+    ));
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    let local = [signature, &b"\x20\0\0\0"[..]].concat();
+    let unspecified = [signature, &b"\x21\0\0\0"[..]].concat();
+    let unknown = b"PROXY UNKNOWN\r\n".to_vec();
+    // A trusted proxy in front of the one that speaks is named, and believed.
+    let named = b"PROXY TCP4 203.0.113.7 198.51.100.1 5555 443\r\n".to_vec();
+    for (header, client, forwarded_for, proto) in [
+        (&unknown, "127.0.0.1", "127.0.0.1", "http"),
+        (&local, "127.0.0.1", "127.0.0.1", "http"),
+        (&unspecified, "127.0.0.1", "127.0.0.1", "http"),
+        (&named, "192.0.2.66", "192.0.2.66, 203.0.113.7", "https"),
+    ] {
+        let mut connection = gateway.client().await;
+        connection.send(header).await;
+        let said = "X-Forwarded-For: 192.0.2.66\r\nX-Forwarded-Proto: https\r\nX-Request-Id: mine\r\n";
+        let response = connection.exchange(&format!("GET / HTTP/1.1\r\nHost: test\r\n{said}\r\n")).await;
+        assert_eq!(response.status, 200);
+        let request = upstream.requests().pop().unwrap();
+        assert_eq!(request.field("x-forwarded-for"), Some(forwarded_for));
+        assert_eq!(request.field("x-forwarded-proto"), Some(proto));
+        let record = gateway.record().await;
+        assert_eq!(record.client, Some(client.parse().unwrap()));
+        assert_eq!(record.external_id.as_deref(), (proto == "https").then_some("mine"));
+    }
+}
+
+#[tokio::test]
 async fn a_proxy_header_tells_the_target_who_the_client_is() {
     let upstream = Upstream::script([vec![
         testkit::Step::ReadUntil(b"\r\n\r\n"),
