@@ -291,19 +291,14 @@ pub(crate) fn rewrite_path(head: &RequestHead, route: &Route, parameters: &Param
             PathRewrite { target: Some(target.to_owned()), prefix: "".into() }
         }
         PathChange::Keep => PathRewrite::default(),
-        PathChange::StripPrefix(prefix) => {
-            let path = match route.path {
-                PathForm::Canonical => head.target.path(),
-                PathForm::AsSent => head.target.as_sent(),
-            };
-            match path.strip_prefix(&**prefix) {
-                Some("") => PathRewrite { target: Some(with_query("/".to_owned())), prefix: prefix.clone() },
-                Some(rest) if rest.starts_with('/') => {
-                    PathRewrite { target: Some(with_query(rest.to_owned())), prefix: prefix.clone() }
-                }
-                _ => PathRewrite::default(),
+        // Never of a path as sent: the configuration refuses the two together.
+        PathChange::StripPrefix(prefix) => match head.target.path().strip_prefix(&**prefix) {
+            Some("") => PathRewrite { target: Some(with_query("/".to_owned())), prefix: prefix.clone() },
+            Some(rest) if rest.starts_with('/') => {
+                PathRewrite { target: Some(with_query(rest.to_owned())), prefix: prefix.clone() }
             }
-        }
+            _ => PathRewrite::default(),
+        },
         PathChange::Rewrite(pattern) => {
             let mut path = pattern.to_string();
             for (name, value) in parameters {
