@@ -247,13 +247,9 @@ impl Http2 {
         head.status = parts.status.as_u16();
         fields_from(&parts.headers, &mut head.fields);
         self.received = head.fields.size_bytes() as u64;
-        let length = parts.headers.get(http::header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-        let framing = match length {
-            _ if body.is_end_stream() => Framing::None,
-            Some(length) => Framing::Length(length),
-            None => Framing::Chunked,
-        };
+        let announced = wire::check_http2_response(head)
+            .map_err(|error| Failure::new(Phase::AwaitHead, error.fault()).with_detail(error.rule()))?;
+        let framing = if body.is_end_stream() { Framing::None } else { announced };
         self.download = Some(Http2Incoming::new(body));
         Poll::Ready(Ok(ResponseFacts { framing, keep_alive: true, informational: false, upgrade: false }))
     }

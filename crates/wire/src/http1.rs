@@ -15,7 +15,7 @@ pub use arrival::Arrival;
 
 pub use request::{RequestError, RequestFacts, check_http2_request, parse_request};
 pub(crate) use response::parse_cgi_response;
-pub use response::{ResponseError, ResponseFacts, parse_response};
+pub use response::{ResponseError, ResponseFacts, check_http2_response, parse_response};
 
 /// What an HTTP/2 connection begins with (RFC 9113 section 3.4).
 pub const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

@@ -34,7 +34,7 @@ pub use hop::{
 };
 pub use http1::{
     H2_PREFACE, HeadLimits, RequestError, RequestFacts, ResponseError, ResponseFacts, check_http2_request,
-    parse_request, parse_response,
+    check_http2_response, parse_request, parse_response,
 };
 pub use known::Known;
 pub use lines::LineError;

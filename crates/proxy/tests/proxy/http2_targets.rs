@@ -200,3 +200,33 @@ async fn trailers_that_could_change_the_message_do_not_pass() {
     assert_eq!(upstream.request().trailers, passed);
     assert_eq!(gateway.get("/").await.trailers, passed);
 }
+
+#[tokio::test]
+async fn a_length_that_is_said_twice_is_passed_on_once_or_refused() {
+    let answer = |lengths: [&str; 2]| {
+        let [first, second] = lengths;
+        let fields = [(":status", "200"), ("content-length", first), ("content-length", second)];
+        [
+            begun(),
+            vec![Step::send(
+                [
+                    frames::headers(1, frames::END_HEADERS, &fields),
+                    frames::data(1, frames::END_STREAM, b"hello"),
+                ]
+                .concat(),
+            )],
+            vec![Step::AwaitEnd],
+        ]
+        .concat()
+    };
+    for (lengths, status) in [(["5", "5"], 200), (["5", "6"], 502), (["6", "5"], 502)] {
+        let upstream = Upstream::script([answer(lengths)]);
+        let mut gateway = Gateway::to(&upstream.url_as("h2c"), "");
+        let response = gateway.get("/").await;
+        assert_eq!(response.status, status, "{lengths:?}");
+        let own = response.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+        assert_eq!(own.count(), 1);
+        let fault = gateway.record().await.ending.fault;
+        assert_eq!(fault, Some(model::Fault::ResponseMalformed).filter(|_| status == 502), "{lengths:?}");
+    }
+}

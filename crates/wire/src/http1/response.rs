@@ -208,6 +208,15 @@ fn check(head: &mut ResponseHead, request_method: &Method) -> Result<ResponseFac
     Ok(ResponseFacts { framing, keep_alive, informational: false, upgrade: false })
 }
 
+/// Checks a response that came by HTTP/2, whose library has read it: what frames it elsewhere must be one thing. A body without
+/// a length is given as chunked.
+pub fn check_http2_response(head: &mut ResponseHead) -> Result<Framing, ResponseError> {
+    match announced_framing(head)? {
+        Framing::Length(length) => Ok(Framing::Length(length)),
+        Framing::Chunked | Framing::Close | Framing::None => Ok(Framing::Chunked),
+    }
+}
+
 /// What the fields announce, whether or not a body can follow.
 fn announced_framing(head: &mut ResponseHead) -> Result<Framing, ResponseError> {
     let fields = &mut head.fields;
