@@ -1,18 +1,19 @@
 //! HTTP/2 towards clients: one connection, many exchanges at once, each in a task of its own.
 
+mod transport;
+
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
 use model::gateway::ListenerLimits;
 use model::{Ending, Fault, Limit, Method, Phase};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::body::{Offer, Source};
 use upstream::http2_stream::{Http2Incoming, Http2TransferFailure, header_map, poll_transfer};
 use upstream::io::Transport;
@@ -23,9 +24,9 @@ use crate::client::{ClientFailure, DownloadFailure, Downstream, ResponseForm, Tu
 use crate::deadline::Deadline;
 use crate::exchange::{self, Context, Finish, Stop};
 use crate::forward::Peer;
-use crate::frame_meter::FrameMeter;
 use crate::listen::Listening;
 use crate::worker::Worker;
+use transport::{Metered, Rewind};
 
 /// What one stream, and one connection, may send before we have read.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -412,101 +413,4 @@ fn record_flood(worker: &Worker, listening: &Listening, peer: &Peer, limit: Limi
     record.ending = Ending::failed(Phase::ReadRequest, Fault::ClientFlood);
     record.detail = Some(exchange::limit_text(limit));
     worker.finish_record(record, started);
-}
-
-/// The meter of a connection, and the limit that was gone over.
-#[derive(Debug)]
-struct Metered {
-    meter: FrameMeter,
-    exceeded: Option<Limit>,
-}
-
-impl Metered {
-    fn new(limits: &ListenerLimits) -> Metered {
-        Metered { meter: FrameMeter::new(limits, Instant::now()), exceeded: None }
-    }
-}
-
-/// A transport some of whose bytes were read already, with a meter on what comes. It reads no further once a limit is
-/// exceeded.
-struct Rewind {
-    input: BytesMut,
-    io: Transport,
-    meter: Rc<RefCell<Metered>>,
-}
-
-impl Rewind {
-    fn count(&self, bytes: &[u8]) {
-        let mut metered = self.meter.borrow_mut();
-        if let Err(limit) = metered.meter.received(bytes, Instant::now()) {
-            metered.exceeded = Some(limit);
-        }
-    }
-
-    fn sent(&self, written: &Poll<std::io::Result<usize>>) {
-        if let Poll::Ready(Ok(n)) = written {
-            self.meter.borrow_mut().meter.sent(*n);
-        }
-    }
-}
-
-impl AsyncRead for Rewind {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = self.get_mut();
-        if this.meter.borrow().exceeded.is_some() {
-            return Poll::Pending;
-        }
-        if this.input.is_empty() {
-            let before = buffer.filled().len();
-            let read = Pin::new(&mut this.io).poll_read(cx, buffer);
-            this.count(buffer.filled().get(before..).unwrap_or_default());
-            return read;
-        }
-        let n = this.input.len().min(buffer.remaining());
-        let given = this.input.get(..n).unwrap_or_default();
-        buffer.put_slice(given);
-        this.count(given);
-        this.input.advance(n);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Rewind {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        data: &[u8],
-    ) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write(cx, data);
-        this.sent(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut TaskContext<'_>,
-        data: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.io).poll_write_vectored(cx, data);
-        this.sent(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
-    }
 }
