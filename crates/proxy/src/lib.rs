@@ -34,7 +34,7 @@ pub mod telemetry;
 
 pub use listen::ListenerState;
 pub use record::Records;
-pub use route::{Destination, RouteTable};
+pub use route::{Destination, Found, NotFound, Parameters, RouteTable};
 pub use server::{Server, StartError};
 pub use serving::Serving;
 pub use worker::Shared;

@@ -2,7 +2,10 @@
 //!
 //! Routes become rules, one per host and path, in one order: priority, then the more exact host, then the more exact
 //! path (exact, template, regular expression, longer prefix), then more conditions, then the order of the configuration.
-//! The first rule that matches wins. Hosts are found by a map, so that many services do not slow each other.
+//! The first rule that matches wins. Hosts are found by a map, and so are paths up to their first parameter, so that many
+//! services and many routes do not slow each other.
+
+mod candidates;
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -16,14 +19,16 @@ use smallvec::SmallVec;
 use upstream::Upstream;
 use wire::{Known, RequestHead};
 
+use self::candidates::Candidates;
+
 /// All rules of a gateway.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     rules: Vec<Rule>,
-    /// For each host named exactly, the rules that can match it, in order.
-    by_host: HashMap<Box<str>, Vec<u32>, ahash::RandomState>,
+    /// For each host named exactly, the rules that can match it.
+    by_host: HashMap<Box<str>, Candidates, ahash::RandomState>,
     /// The rules for every other host.
-    others: Vec<u32>,
+    others: Candidates,
 }
 
 /// Where a request goes.
@@ -37,17 +42,17 @@ pub struct Destination {
 
 /// The destination that was found, and the parameters of its path template.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     pub destination: Arc<Destination>,
     pub parameters: Parameters,
 }
 
 /// Template parameters in the order in which they stand in the template.
-pub(crate) type Parameters = SmallVec<[(Box<str>, Box<str>); 2]>;
+pub type Parameters = SmallVec<[(Box<str>, Box<str>); 2]>;
 
 /// Why no route took it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NotFound {
+pub struct NotFound {
     pub fault: Fault,
     /// For a wrong method: the methods that are known for this path.
     pub allow: Vec<Method>,
@@ -101,25 +106,30 @@ impl RouteTable {
     }
 
     fn index(rules: Vec<Rule>) -> RouteTable {
-        let mut by_host: HashMap<Box<str>, Vec<u32>, ahash::RandomState> = HashMap::default();
+        let mut by_host: HashMap<Box<str>, Candidates, ahash::RandomState> = HashMap::default();
         for rule in &rules {
             if let Some(HostMatch::Exact(host)) = &rule.host {
                 by_host.entry(host.clone()).or_default();
             }
         }
-        let numbered = || rules.iter().zip(0u32..);
-        for (host, list) in &mut by_host {
-            list.extend(numbered().filter(|(rule, _)| rule.takes_host(host)).map(|(_, number)| number));
+        let mut others = Candidates::default();
+        for (rule, number) in rules.iter().zip(0u32..) {
+            if let Some(HostMatch::Exact(host)) = &rule.host {
+                if let Some(candidates) = by_host.get_mut(host) {
+                    candidates.push(number, &rule.path);
+                }
+                continue;
+            }
+            others.push(number, &rule.path);
+            for (_, candidates) in by_host.iter_mut().filter(|(host, _)| rule.takes_host(host)) {
+                candidates.push(number, &rule.path);
+            }
         }
-        let others = numbered()
-            .filter(|(rule, _)| !matches!(rule.host, Some(HostMatch::Exact(_))))
-            .map(|(_, number)| number)
-            .collect();
         RouteTable { rules, by_host, others }
     }
 
     /// The destination of a request.
-    pub(crate) fn find(&self, head: &RequestHead) -> Result<Found, NotFound> {
+    pub fn find(&self, head: &RequestHead) -> Result<Found, NotFound> {
         self.find_at(head, head.target.path())
     }
 
@@ -133,10 +143,20 @@ impl RouteTable {
     }
 
     fn find_at(&self, head: &RequestHead, path: &str) -> Result<Found, NotFound> {
+        let candidates = self.by_host.get(head.target.host()).unwrap_or(&self.others);
+        let numbers = candidates.of(path);
+        self.first(numbers.filter_map(|number| self.rules.get(number as usize)), head, path)
+    }
+
+    fn first<'r>(
+        &self,
+        candidates: impl Iterator<Item = &'r Rule>,
+        head: &RequestHead,
+        path: &str,
+    ) -> Result<Found, NotFound> {
         let host = head.target.host();
-        let candidates = self.by_host.get(host).unwrap_or(&self.others);
         let mut allow = Vec::new();
-        for rule in candidates.iter().filter_map(|number| self.rules.get(*number as usize)) {
+        for rule in candidates {
             if !rule.takes_host(host) {
                 continue;
             }
@@ -326,4 +346,114 @@ fn cookie_has(head: &RequestHead, wanted: &NamedMatch) -> bool {
                 && wanted.value.as_ref().is_none_or(|want| value.get(1..) == Some(want.as_bytes()))
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use config::{Lookup, Overrides, Source};
+    use upstream::{Registry, Resolver};
+
+    struct Nothing;
+
+    impl Lookup for Nothing {
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, _: &std::path::Path) -> std::io::Result<String> {
+            Err(std::io::ErrorKind::NotFound.into())
+        }
+    }
+
+    fn table(routes: &[String]) -> RouteTable {
+        let text = format!(
+            "upstreams: [{{ name: app, targets: [\"http://192.0.2.1\"] }}]\n\
+             services: [{{ name: shop, upstream: app, routes: [{}] }}]\n",
+            routes.join(", ")
+        );
+        let source = Source { name: "test.yaml".to_owned(), text };
+        let checked = config::build(std::slice::from_ref(&source), &Overrides::default(), &Nothing);
+        let gateway = checked.unwrap_or_else(|problems| panic!("{problems:?}\n{}", source.text)).gateway;
+        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
+        let upstreams = gateway.upstreams.iter();
+        let upstreams =
+            upstreams.map(|(name, settings)| (name.clone(), registry.upstream(settings).unwrap()));
+        RouteTable::new(&gateway, &upstreams.collect()).unwrap()
+    }
+
+    /// What a request finds, by the index and by asking every rule.
+    fn both_ways(table: &RouteTable, head: &RequestHead) -> [String; 2] {
+        [table.find(head), table.first(table.rules.iter(), head, head.target.path())].map(|result| {
+            match result {
+                Ok(found) => format!("{} {:?}", found.destination.route.name, found.parameters),
+                Err(not_found) => format!("{not_found:?}"),
+            }
+        })
+    }
+
+    /// Small numbers in an order of their own, the same in each run.
+    struct Dice(u64);
+
+    impl Dice {
+        fn below(&mut self, sides: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % sides
+        }
+
+        fn one_of<'a>(&mut self, all: &[&'a str]) -> &'a str {
+            all[self.below(all.len())]
+        }
+    }
+
+    /// The name says what it is, so that a failure does.
+    fn route(number: usize, dice: &mut Dice) -> String {
+        let mut path = String::new();
+        for depth in 0..dice.below(4) {
+            let parameter = format!("{{p{depth}}}");
+            path.push('/');
+            path.push_str(dice.one_of(&["a", "a", "b", "ab", &parameter]));
+        }
+        path.push_str(dice.one_of(&["/*", "/*", "/c", "", "/{rest...}"]));
+        let path = match dice.below(8) {
+            0 => "~ /a(/.*)?".to_owned(),
+            _ if path.is_empty() => "/".to_owned(),
+            _ if path.contains('{') => path.replace('*', "{last}"),
+            _ => path,
+        };
+        let host = dice.one_of(&["", "", "hosts: [a.test], ", "hosts: [b.test], ", "hosts: [\"*.test\"], "]);
+        let method = dice.one_of(&["", "", "methods: [GET], ", "methods: [POST, PUT], "]);
+        let priority = dice.below(8).saturating_sub(6);
+        format!("{{ name: r{number}, {host}{method}priority: {priority}, paths: [\"{path}\"] }}")
+    }
+
+    #[tokio::test]
+    async fn the_index_finds_what_asking_every_rule_finds() {
+        let mut dice = Dice(7);
+        let mut head = RequestHead::default();
+        let mut found = 0;
+        for _ in 0..200 {
+            let routes: Vec<String> =
+                (0..1 + dice.below(40)).map(|number| route(number, &mut dice)).collect();
+            let table = table(&routes);
+            for _ in 0..100 {
+                let mut path = String::new();
+                for _ in 0..dice.below(6) {
+                    path.push('/');
+                    path.push_str(dice.one_of(&["a", "a", "b", "ab", "c", ""]));
+                }
+                if path.is_empty() {
+                    path.push('/');
+                }
+                let host = dice.one_of(&["a.test", "b.test", "c.test", "other"]);
+                head.clear();
+                head.method = Method::parse(dice.one_of(&["GET", "POST"]).as_bytes()).unwrap();
+                head.set_target(path.as_bytes(), Some(host.as_bytes())).unwrap();
+                let [indexed, scanned] = both_ways(&table, &head);
+                assert_eq!(indexed, scanned, "{host}{path}\n{}", routes.join("\n"));
+                found += usize::from(indexed.starts_with('r'));
+            }
+        }
+        assert!(found > 5_000, "the requests must mean something: {found}");
+    }
 }
