@@ -2,7 +2,8 @@
 
 mod transport;
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context as TaskContext, Poll, ready};
@@ -13,7 +14,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Request, Response, StatusCode};
 use model::gateway::ListenerLimits;
-use model::{Ending, Fault, Limit, Method, Phase};
+use model::{Ending, Fault, Method, Phase};
 use upstream::body::{Offer, Source};
 use upstream::http2_stream::{Http2Incoming, Http2TransferFailure, header_map, poll_transfer};
 use upstream::io::Transport;
@@ -25,8 +26,11 @@ use crate::deadline::Deadline;
 use crate::exchange::{self, Context, Finish, Stop};
 use crate::forward::Peer;
 use crate::listen::Listening;
-use crate::worker::Worker;
-use transport::{Metered, Rewind};
+use crate::worker::{Idle, Worker};
+use transport::{Offence, Watched};
+
+/// A stream that the client has opened.
+type Accepted = (Request<RecvStream>, SendResponse<Bytes>);
 
 /// What one stream, and one connection, may send before we have read.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
@@ -50,70 +54,114 @@ pub(crate) async fn serve(
     input: BytesMut,
     peer: Peer,
 ) {
-    let meter = Rc::new(RefCell::new(Metered::new(&listening.settings().limits)));
+    let io = Watched::new(input, io, listening.settings());
+    let offence = io.offence();
     let mut timer = Deadline::default();
-    let connection = handshake(&listening, Rewind { input, io, meter: meter.clone() }, &mut timer).await;
-    let Some(mut connection) = connection else { return };
-    let peer = Rc::new(peer);
-    let idle = worker.register_idle(listening.clone());
-    let mut shutting_down = false;
-    let mut calmed = false;
-    let mut idle_since = Instant::now();
-    loop {
-        let calm_until = Instant::now() + FAREWELL;
-        let next = std::future::poll_fn(|cx| {
-            if let Poll::Ready(next) = connection.poll_accept(cx) {
-                return Poll::Ready(Some(next));
+    let Some(library) = handshake(&listening, io, &mut timer).await else { return };
+    let mut connection = Connection {
+        library,
+        offence,
+        idle: worker.register_idle(listening.clone()),
+        timer,
+        shutting_down: false,
+        calm_until: None,
+        idle_since: Instant::now(),
+        worker,
+        listening,
+        peer: Rc::new(peer),
+    };
+    while let Some((request, respond)) = poll_fn(|cx| connection.poll_stream(cx)).await {
+        let Connection { worker, listening, peer, .. } = &connection;
+        let task = stream(worker.clone(), listening.clone(), peer.clone(), request, respond);
+        tokio::task::spawn_local(task);
+    }
+}
+
+/// What drives a connection beside its streams.
+struct Connection {
+    library: h2::server::Connection<Watched, Bytes>,
+    /// What the client did wrong beneath the library.
+    offence: Rc<Cell<Option<Offence>>>,
+    idle: Idle,
+    timer: Deadline,
+    /// The client was told that no new streams are wanted.
+    shutting_down: bool,
+    /// Set once the client was told to calm down: it has until then to hear it.
+    calm_until: Option<Instant>,
+    /// When there was last a stream.
+    idle_since: Instant,
+    worker: Rc<Worker>,
+    listening: Rc<Listening>,
+    peer: Rc<Peer>,
+}
+
+impl Connection {
+    /// The next stream; `None` at the end of the connection.
+    fn poll_stream(&mut self, cx: &mut TaskContext<'_>) -> Poll<Option<Accepted>> {
+        loop {
+            match self.library.poll_accept(cx) {
+                Poll::Ready(Some(Ok(accepted))) => return Poll::Ready(Some(accepted)),
+                Poll::Ready(Some(Err(_)) | None) => {
+                    if self.calm_until.is_none() {
+                        self.record_offence();
+                    }
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {}
             }
-            if let (Some(limit), false) = (meter.borrow().exceeded, calmed) {
-                calmed = true;
-                shutting_down = true;
-                record_flood(&worker, &listening, &peer, limit);
-                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                timer = Deadline::default();
-                cx.waker().wake_by_ref();
+            if let Some(until) = self.calm_until {
+                return self.timer.poll(until, cx).map(|()| None);
             }
-            if calmed {
-                return timer.poll(calm_until, cx).map(|()| None);
+            if self.offence.get().is_some() {
+                self.record_offence();
+                self.library.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                self.calm_until = Some(Instant::now() + FAREWELL);
+                continue;
             }
-            idle.wait(cx);
-            if worker.is_draining(&listening) && !shutting_down {
-                shutting_down = true;
-                connection.graceful_shutdown();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+            self.idle.wait(cx);
+            if self.worker.is_draining(&self.listening) && !self.shutting_down {
+                self.shut_down();
+                continue;
             }
-            if connection.has_streams() {
-                idle_since = Instant::now();
+            if self.library.has_streams() {
+                self.idle_since = Instant::now();
             }
-            let until = idle_since + listening.settings().timeouts.keep_alive;
-            timer.poll(until, cx).map(|()| None)
-        })
-        .await;
-        match next {
-            Some(Some(Ok((request, respond)))) => {
-                let task = stream(worker.clone(), listening.clone(), peer.clone(), request, respond);
-                tokio::task::spawn_local(task);
+            ready!(self.timer.poll(self.idle_since + self.listening.settings().timeouts.keep_alive, cx));
+            if self.shutting_down {
+                return Poll::Ready(None);
             }
-            Some(Some(Err(_)) | None) => return,
-            None if calmed => return,
-            None if connection.has_streams() => idle_since = Instant::now(),
-            None if shutting_down => return,
-            None => {
-                shutting_down = true;
-                connection.graceful_shutdown();
-                idle_since = Instant::now();
-            }
+            self.shut_down();
         }
+    }
+
+    fn shut_down(&mut self) {
+        self.shutting_down = true;
+        self.idle_since = Instant::now();
+        self.library.graceful_shutdown();
+    }
+
+    /// A client that went over a limit of its connection: no exchange of its own, but something an operator wants to see.
+    fn record_offence(&self) {
+        let Some(Offence { fault, limit }) = self.offence.get() else { return };
+        let Connection { worker, listening, peer, .. } = self;
+        let started = worker.clock.tick();
+        let serving = worker.serving();
+        let mut record = worker.begin_record(Context { worker, serving: &serving, listening, peer, started });
+        record.protocol = model::Protocol::Http2;
+        record.status = fault.status();
+        let phase = if fault == Fault::ClientSendTimeout { Phase::Body } else { Phase::ReadRequest };
+        record.ending = Ending::failed(phase, fault);
+        record.detail = Some(exchange::limit_text(limit));
+        worker.finish_record(record, started);
     }
 }
 
 /// The preface and settings of both sides; `None` if the client does not come to its end in time.
 async fn handshake(
     listening: &Listening,
-    io: Rewind,
+    io: Watched,
     timer: &mut Deadline,
-) -> Option<h2::server::Connection<Rewind, Bytes>> {
+) -> Option<h2::server::Connection<Watched, Bytes>> {
     let limits = &listening.settings().limits;
     let mut builder = h2::server::Builder::new();
     builder
@@ -124,7 +172,7 @@ async fn handshake(
         .max_header_list_size(u32::try_from(limits.head_bytes.0).unwrap_or(u32::MAX));
     let deadline = Instant::now() + listening.settings().timeouts.client_head;
     let mut handshake = builder.handshake::<_, Bytes>(io);
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
         if let Poll::Ready(result) = Pin::new(&mut handshake).poll(cx) {
             return Poll::Ready(result.ok());
         }
@@ -401,16 +449,4 @@ fn send_buffer_bytes(limits: &ListenerLimits) -> usize {
     let left = limits.http2_memory.0.saturating_sub(u64::from(CONNECTION_WINDOW_BYTES));
     let each = left / u64::from(limits.http2_streams.max(1));
     each.clamp(SEND_BUFFER_BYTES_MIN, SEND_BUFFER_BYTES_MAX) as usize
-}
-
-/// A client that went over a limit of its connection: no exchange of its own, but something an operator wants to see.
-fn record_flood(worker: &Worker, listening: &Listening, peer: &Peer, limit: Limit) {
-    let started = Instant::now();
-    let serving = worker.serving();
-    let mut record = worker.begin_record(Context { worker, serving: &serving, listening, peer, started });
-    record.protocol = model::Protocol::Http2;
-    record.status = Fault::ClientFlood.status();
-    record.ending = Ending::failed(Phase::ReadRequest, Fault::ClientFlood);
-    record.detail = Some(exchange::limit_text(limit));
-    worker.finish_record(record, started);
 }

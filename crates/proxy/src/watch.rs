@@ -11,7 +11,7 @@ use crate::pace::Pace;
 
 /// What a client must take of a waiting response within its time limit: one that takes a byte now and then must not hold
 /// it for ever.
-const PACE_BYTES: u64 = 4 << 10;
+pub(crate) const PACE_BYTES: u64 = 4 << 10;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

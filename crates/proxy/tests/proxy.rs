@@ -7,6 +7,7 @@ mod proxy {
 
     mod basics;
     mod faults;
+    mod http2_clients;
     mod http2_targets;
     mod lifecycle;
     mod listeners;

@@ -1,108 +1,203 @@
-//! What stands between the HTTP/2 library and a client's socket: bytes that were read before, and a meter on what comes.
+//! What stands between the HTTP/2 library and a client's socket: bytes that were read before, a meter on what comes, and a
+//! watch on what the client takes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Instant;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
-use model::Limit;
-use model::gateway::ListenerLimits;
+use bytes::BytesMut;
+use model::gateway::Listener;
+use model::{Fault, Limit, LimitName};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use upstream::io::Transport;
 
+use crate::deadline::Deadline;
 use crate::frame_meter::FrameMeter;
+use crate::watch::PACE_BYTES;
 
-/// The meter of a connection, and the limit that was gone over.
-#[derive(Debug)]
-pub(crate) struct Metered {
+/// How a client went over a limit of its connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offence {
+    pub fault: Fault,
+    pub limit: Limit,
+}
+
+/// A transport some of whose bytes were read already. It judges how the client behaves where the library does not look: it
+/// reads no further from one that floods, and ends when one does not take what it asked for.
+pub(crate) struct Watched {
+    input: BytesMut,
+    io: Transport,
     meter: FrameMeter,
-    pub exceeded: Option<Limit>,
+    backlog: Backlog,
+    /// Told to whoever drives the connection.
+    offence: Rc<Cell<Option<Offence>>>,
 }
 
-impl Metered {
-    pub(crate) fn new(limits: &ListenerLimits) -> Metered {
-        Metered { meter: FrameMeter::new(limits, Instant::now()), exceeded: None }
+/// Bytes that wait for the client to take them. The library holds them for streams that are over for the rest of us, so
+/// that no exchange watches them.
+#[derive(Debug)]
+struct Backlog {
+    /// Since when the client is watched, and what it had taken by then; `None` while everything is written.
+    since: Option<(Instant, u64)>,
+    written: u64,
+    /// In which it has to take [`PACE_BYTES`].
+    time: Duration,
+    timer: Deadline,
+}
+
+impl Watched {
+    pub(crate) fn new(input: BytesMut, io: Transport, settings: &Listener) -> Watched {
+        let backlog = Backlog {
+            since: None,
+            written: 0,
+            time: settings.timeouts.client_send,
+            timer: Deadline::default(),
+        };
+        let meter = FrameMeter::new(&settings.limits, Instant::now());
+        Watched { input, io, meter, backlog, offence: Rc::default() }
     }
-}
 
-/// A transport some of whose bytes were read already, with a meter on what comes. It reads no further once a limit is
-/// exceeded.
-pub(crate) struct Rewind {
-    pub input: BytesMut,
-    pub io: Transport,
-    pub meter: Rc<RefCell<Metered>>,
-}
+    /// Where an offence will be told.
+    pub(crate) fn offence(&self) -> Rc<Cell<Option<Offence>>> {
+        self.offence.clone()
+    }
 
-impl Rewind {
-    fn count(&self, bytes: &[u8]) {
-        let mut metered = self.meter.borrow_mut();
-        if let Err(limit) = metered.meter.received(bytes, Instant::now()) {
-            metered.exceeded = Some(limit);
+    fn received(&mut self, bytes: &[u8]) {
+        if let Err(limit) = self.meter.received(bytes, Instant::now()) {
+            self.offence.set(Some(Offence { fault: Fault::ClientFlood, limit }));
         }
     }
 
-    fn sent(&self, written: &Poll<std::io::Result<usize>>) {
+    fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(n)) = written {
-            self.meter.borrow_mut().meter.sent(*n);
+            self.meter.sent(n);
+            self.backlog.written += n as u64;
         }
+        self.unless_stalled(written, cx)
+    }
+
+    /// Ends a write that waits for a client that takes nothing, with a reset.
+    fn unless_stalled<T>(
+        &mut self,
+        result: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if result.is_pending() && self.backlog.poll_stalled(&self.io, cx).is_ready() {
+            let limit = Limit::Time { name: LimitName::ClientSend, max: self.backlog.time };
+            self.offence.set(Some(Offence { fault: Fault::ClientSendTimeout, limit }));
+            self.io.socket().reset_on_close();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        result
     }
 }
 
-impl AsyncRead for Rewind {
+impl Backlog {
+    /// To be asked while a write waits: ready when the client has been too slow.
+    fn poll_stalled(&mut self, io: &Transport, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let Some((since, before)) = self.since else {
+                self.since = Some((Instant::now(), self.taken(io)));
+                continue;
+            };
+            let end = since + self.time;
+            ready!(self.timer.poll(end, cx));
+            let taken = self.taken(io);
+            if taken.saturating_sub(before) < PACE_BYTES {
+                return Poll::Ready(());
+            }
+            self.since = Some((end, taken));
+        }
+    }
+
+    /// What the client has acknowledged, where that is known. The kernel asks for more only when a good part of its buffer
+    /// is free, which a slow but honest reader can take minutes for.
+    fn taken(&self, io: &Transport) -> u64 {
+        io.socket().bytes_acked().unwrap_or(self.written)
+    }
+}
+
+impl AsyncRead for Watched {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.meter.borrow().exceeded.is_some() {
+        if this.offence.get().is_some() {
             return Poll::Pending;
         }
         if this.input.is_empty() {
             let before = buffer.filled().len();
             let read = Pin::new(&mut this.io).poll_read(cx, buffer);
-            this.count(buffer.filled().get(before..).unwrap_or_default());
+            this.received(buffer.filled().get(before..).unwrap_or_default());
             return read;
         }
-        let n = this.input.len().min(buffer.remaining());
-        let given = this.input.get(..n).unwrap_or_default();
-        buffer.put_slice(given);
-        this.count(given);
-        this.input.advance(n);
+        let given = this.input.split_to(this.input.len().min(buffer.remaining()));
+        buffer.put_slice(&given);
+        this.received(&given);
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Rewind {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<std::io::Result<usize>> {
+impl AsyncWrite for Watched {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, data);
-        this.sent(&written);
-        written
+        this.wrote(written, cx)
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        data: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
+        data: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, data);
-        this.sent(&written);
-        written
+        this.wrote(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        if flushed.is_ready() {
+            this.backlog.since = None;
+        }
+        this.unless_stalled(flushed, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::net::UnixStream;
+    use upstream::io::Socket;
+
+    use super::*;
+
+    #[tokio::test(flavor = "current_thread", start_paused = true)]
+    async fn a_reader_that_keeps_some_pace_is_waited_for() {
+        let time = Duration::from_secs(10);
+        for (taken, periods) in [(0, 1), (PACE_BYTES - 1, 1), (PACE_BYTES, 2)] {
+            let (socket, _peer) = UnixStream::pair().unwrap();
+            let io = Transport::Plain(Socket::Unix(socket));
+            let begun = tokio::time::Instant::now();
+            let timer = Deadline::default();
+            let mut backlog = Backlog { since: Some((begun.into_std(), 0)), written: taken, time, timer };
+            poll_fn(|cx| backlog.poll_stalled(&io, cx)).await;
+            assert_eq!(begun.elapsed().as_secs(), periods * time.as_secs(), "{taken} bytes");
+        }
     }
 }

@@ -1,0 +1,53 @@
+//! HTTP/2 clients that behave badly, or only otherwise than HTTP/1 ones.
+
+use testkit::{Client, End, Upstream, frames};
+
+use super::gateway::{Gateway, line, one_upstream};
+
+/// A listener with these settings in flow style, in front of one upstream.
+fn listening(settings: &str, upstream: &Upstream) -> Gateway {
+    let listeners = format!("listeners: [{{ address: \"127.0.0.1:0\", {settings} }}]\n");
+    Gateway::start(&format!("{listeners}{}", one_upstream(&upstream.url(), "")))
+}
+
+/// What a client says first: its preface, and windows that never close.
+fn hello() -> Vec<u8> {
+    const INITIAL_WINDOW_SIZE: [u8; 2] = [0, 4];
+    let window: u32 = (1 << 31) - 1;
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    let setting = [&INITIAL_WINDOW_SIZE[..], &window.to_be_bytes()].concat();
+    bytes.extend(frames::frame(frames::SETTINGS, 0, 0, &setting));
+    bytes.extend(frames::frame(frames::WINDOW_UPDATE, 0, 0, &(window - 65_535).to_be_bytes()));
+    bytes
+}
+
+fn get(stream: u32) -> Vec<u8> {
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "test")];
+    frames::headers(stream, frames::END_STREAM, &fields)
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_reset_and_holds_no_place() {
+    // More than the kernel keeps of a connection, less per stream than the library does.
+    const STREAMS: u32 = 100;
+    const BODY: usize = 60_000;
+    let upstream = Upstream::answer(|_| {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {BODY}\r\n\r\n{}", "x".repeat(BODY)).into_bytes()
+    });
+    let mut gateway = listening(
+        "timeouts: { client-send: 300ms, keep-alive: 1h }, limits: { connections: 1, http2-memory: 16MiB }",
+        &upstream,
+    );
+    let mut client = Client::tcp_with_small_window(gateway.address()).await;
+    client.send(hello()).await;
+    for number in 0..STREAMS {
+        client.send(get(2 * number + 1)).await;
+    }
+    let timed_out = "499 client body client-send-timeout";
+    let mut lines = Vec::new();
+    while !lines.iter().any(|known| known == timed_out) {
+        lines.push(line(&gateway.record().await));
+    }
+    assert_eq!(client.end().await.1, End::Rst);
+    assert_eq!(gateway.get("/").await.status, 200, "the only place is free again");
+}
