@@ -72,8 +72,13 @@ pub(crate) async fn serve(
     };
     while let Some((request, respond)) = poll_fn(|cx| connection.poll_stream(cx)).await {
         let Connection { worker, listening, peer, .. } = &connection;
+        // Beyond the connection's end: an exchange may be finished for a client that has left.
+        let counted = worker.count_task();
         let task = stream(worker.clone(), listening.clone(), peer.clone(), request, respond);
-        tokio::task::spawn_local(task);
+        tokio::task::spawn_local(async move {
+            let _counted = counted;
+            task.await;
+        });
     }
 }
 
@@ -126,11 +131,20 @@ impl Connection {
             if self.library.has_streams() {
                 self.idle_since = Instant::now();
             }
-            ready!(self.timer.poll(self.idle_since + self.listening.settings().timeouts.keep_alive, cx));
+            ready!(self.timer.poll(self.idle_until(), cx));
             if self.shutting_down {
                 return Poll::Ready(None);
             }
             self.shut_down();
+        }
+    }
+
+    /// While draining, a stream that is already on its way is still answered.
+    fn idle_until(&self) -> Instant {
+        let until = self.idle_since + self.listening.settings().timeouts.keep_alive;
+        match self.idle.until() {
+            Some(drained) if !self.library.has_streams() => until.min(drained),
+            _ => until,
         }
     }
 

@@ -21,7 +21,7 @@ use wire::http1::HeadLimits;
 
 use crate::forward::Peer;
 use crate::tls::ServerTls;
-use crate::worker::{ConnectionGuard, Worker};
+use crate::worker::{TaskGuard, Worker};
 
 /// Connections the kernel may hold before we accept them; it takes the smaller of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -123,7 +123,7 @@ impl Listening {
 /// What a connection's task holds so that it is counted, by its listener and by its worker.
 pub(crate) struct Counted {
     _open: Open,
-    _task: ConnectionGuard,
+    _task: TaskGuard,
 }
 
 /// Counts an open connection for as long as it lives.
@@ -239,7 +239,7 @@ pub(crate) async fn accept_loop(
 fn admit(worker: &Rc<Worker>, state: &Arc<ListenerState>, socket: Socket, address: Option<SocketAddr>) {
     let listening = Rc::new(Listening::new(state));
     let open = state.connections.fetch_add(1, Ordering::Relaxed);
-    let counted = Counted { _open: Open(state.clone()), _task: worker.count_connection() };
+    let counted = Counted { _open: Open(state.clone()), _task: worker.count_task() };
     if open >= listening.settings.limits.connections {
         let refused = crate::overload::refuse(counted, worker.clone(), listening, socket, address);
         tokio::task::spawn_local(refused);

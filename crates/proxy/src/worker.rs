@@ -69,8 +69,8 @@ pub(crate) struct Worker {
     next_idle: Cell<u64>,
     idle_until: Cell<Option<Instant>>,
     cut: Cell<bool>,
-    connections: Cell<usize>,
-    all_closed: Notify,
+    tasks: Cell<usize>,
+    all_done: Notify,
     pub clock: Clock,
 }
 
@@ -197,8 +197,8 @@ impl Worker {
             next_idle: Cell::new(0),
             idle_until: Cell::new(None),
             cut: Cell::new(false),
-            connections: Cell::new(0),
-            all_closed: Notify::new(),
+            tasks: Cell::new(0),
+            all_done: Notify::new(),
             clock: Clock::new(),
         }
     }
@@ -262,10 +262,10 @@ impl Worker {
         InFlight(self.shared.clone())
     }
 
-    /// Counts a connection's task for as long as the guard lives.
-    pub(crate) fn count_connection(self: &Rc<Self>) -> ConnectionGuard {
-        self.connections.set(self.connections.get() + 1);
-        ConnectionGuard(self.clone())
+    /// Counts a task that serves clients, of a connection or a stream, for as long as the guard lives.
+    pub(crate) fn count_task(self: &Rc<Self>) -> TaskGuard {
+        self.tasks.set(self.tasks.get() + 1);
+        TaskGuard(self.clone())
     }
 
     /// A record of which nothing is known yet but that something began.
@@ -335,15 +335,15 @@ impl Worker {
     }
 }
 
-/// Held by a connection's task; a drain waits for the last one.
-pub(crate) struct ConnectionGuard(Rc<Worker>);
+/// Held by the task of a connection or a stream; a drain waits for the last one.
+pub(crate) struct TaskGuard(Rc<Worker>);
 
-impl Drop for ConnectionGuard {
+impl Drop for TaskGuard {
     fn drop(&mut self) {
-        let open = self.0.connections.get() - 1;
-        self.0.connections.set(open);
-        if open == 0 {
-            self.0.all_closed.notify_one();
+        let tasks = self.0.tasks.get() - 1;
+        self.0.tasks.set(tasks);
+        if tasks == 0 {
+            self.0.all_done.notify_one();
         }
     }
 }
@@ -394,9 +394,9 @@ pub(crate) fn run(
         }
         // Let the accept loops take what is queued before asking whether anything is open.
         tokio::task::yield_now().await;
-        while worker.connections.get() > 0 {
+        while worker.tasks.get() > 0 {
             tokio::select! {
-                () = worker.all_closed.notified() => {}
+                () = worker.all_done.notified() => {}
                 Some(Command::Cut) = commands.recv() => worker.cut(),
             }
         }

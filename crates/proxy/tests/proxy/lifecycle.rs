@@ -226,13 +226,7 @@ async fn a_drain_finishes_what_is_in_flight_and_says_that_it_is_the_last() {
     asked.passed().await;
     let address = gateway.address();
     let drained = gateway.drain(Duration::from_secs(20));
-    // The drain has begun when nobody accepts any more.
-    testkit::within("a closed listener", async {
-        while tokio::net::TcpStream::connect(address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    closed(address).await;
     answer.open();
     let response = client.response("GET").await;
     assert_eq!((response.status, response.end), (200, BodyEnd::Complete));
@@ -242,6 +236,66 @@ async fn a_drain_finishes_what_is_in_flight_and_says_that_it_is_the_last() {
     let records = shared.records.take(Vec::new());
     let answered: Vec<String> = records.iter().filter(|record| record.status == 200).map(line).collect();
     assert_eq!(answered, ["200 upstream done ok | upstream done ok status:200"]);
+}
+
+/// A drain has begun when nobody accepts any more.
+async fn closed(address: std::net::SocketAddr) {
+    testkit::within("a closed listener", async {
+        while tokio::net::TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_drain_waits_for_what_is_finished_without_its_client() {
+    for http2 in [false, true] {
+        let (left, rest) = (Gate::new(), Gate::new());
+        let upstream = Upstream::script([vec![
+            Step::ReadHead,
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndo"),
+            Step::Await(rest.clone()),
+            Step::send("ne"),
+            Step::AwaitEnd,
+        ]]);
+        let route = "routes: [{ paths: [/*], when-client-leaves: finish }]";
+        let text =
+            one_upstream(&upstream.url(), "").replace("upstream: app", &format!("upstream: app, {route}"));
+        let mut gateway = Gateway::start(&text);
+        let shared = gateway.server().shared().clone();
+        if http2 {
+            let mut client = gateway.http2_client().await;
+            let request = client.begin("GET", "/", &[], true).await.unwrap();
+            let response = tokio::spawn(request.response_opening(Some(left.clone())));
+            left.passed().await;
+            client.abort();
+            response.abort();
+        } else {
+            let mut client = gateway.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+            client.until_arrived(b"do").await.unwrap();
+        }
+        let address = gateway.address();
+        let drained = gateway.drain(Duration::from_secs(20));
+        closed(address).await;
+        rest.open();
+        assert!(drained.await.unwrap());
+        let lines: Vec<String> = shared.records.take(Vec::new()).iter().map(line).collect();
+        assert_eq!(lines, ["200 client body client-gone | upstream done ok status:200"], "HTTP/2: {http2}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_http2_client_that_says_nothing_does_not_hold_a_drain() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    client.send(testkit::frames::settings()).await;
+    client.until_arrived(&testkit::frames::frame(testkit::frames::SETTINGS, 1, 0, b"")).await.unwrap();
+    // Never reads the PING by which the gateway asks whether its farewell has been heard.
+    assert!(gateway.drain(Duration::from_secs(20)).await.unwrap());
 }
 
 #[tokio::test]
