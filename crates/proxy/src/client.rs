@@ -65,6 +65,10 @@ pub(crate) trait Downstream: Source<Failure = ClientFailure> {
     /// Begins the final response. The head has end-to-end fields only; framing is added here.
     fn respond(&mut self, head: &mut ResponseHead, form: ResponseForm);
 
+    /// No other request may follow on this connection, because where the current one ends is not known. Nothing to do where
+    /// each has a stream of its own.
+    fn end_after_answer(&mut self) {}
+
     /// Takes the response back if no byte of it has left this process; says whether it could.
     fn retract(&mut self) -> bool;
 

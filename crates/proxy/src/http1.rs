@@ -7,7 +7,7 @@ use std::task::{Context as TaskContext, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use model::{Fault, Phase};
+use model::Fault;
 use tokio::io::AsyncWrite;
 use upstream::body::{
     BodyFailure, Incoming, Offer, Outgoing, SinkFailure, Source, TransferFailure, poll_transfer,
@@ -17,11 +17,11 @@ use upstream::io::{Output, Transport};
 use wire::http1::{Arrival, HeadLimits};
 use wire::{Fields, Framing, Known, RequestError, RequestFacts, ResponseHead, Version};
 
-use crate::answer::Answer;
 use crate::client::{ClientFailure, DownloadFailure, Downstream, ResponseForm, TunnelEnd};
 use crate::deadline::Deadline;
-use crate::exchange::{self, Context, Finish, Scratch, Stop};
+use crate::exchange::{self, Context, Finish, Scratch};
 use crate::forward::Peer;
+use crate::intake;
 use crate::listen::Listening;
 use crate::worker::{Idle, Worker};
 
@@ -166,44 +166,23 @@ impl Session {
         let next = connection.read_head(&limits, scratch, timer, deadline, may_be_http2).await;
         let serving = worker.serving();
         let ctx = Context { worker, serving: &serving, listening, peer, started };
-        let (fault, detail) = match next {
+        let read = match next {
             Next::End => return After::Drop,
             Next::Http2 => return After::Http2,
             Next::Request(facts) => {
                 let is_last = *served >= settings.limits.requests_per_connection;
                 connection.begin(&facts, scratch.request.version, !is_last);
-                return exchange(ctx, idle, connection, scratch, &facts).await;
+                Ok(facts)
             }
-            Next::Malformed(error) => (error.fault(), Some(error.rule().into())),
-            Next::HeadTimeout => (Fault::ClientHeadTimeout, None),
+            Next::Malformed(error) => Err(error.into()),
+            Next::HeadTimeout => Err(Fault::ClientHeadTimeout.into()),
         };
-        let mut record = worker.begin_record(ctx);
-        answer_alone(ctx, connection, scratch, fault, detail, &mut record).await;
-        worker.finish_record(record, started);
-        After::Close
-    }
-}
-
-async fn exchange(
-    ctx: Context<'_>,
-    idle: &Idle,
-    connection: &mut Http1,
-    scratch: &mut Scratch,
-    facts: &RequestFacts,
-) -> After {
-    let worker = ctx.worker;
-    let _in_flight = worker.in_flight();
-    let mut record = worker.begin_record(ctx);
-    worker.fill_record(ctx, &scratch.request, &mut record);
-    let finish = match exchange::run_caught(ctx, idle, connection, scratch, facts, &mut record).await {
-        Ok(finish) => finish,
-        Err(exchange::Panicked) => {
-            answer_alone(ctx, connection, scratch, Fault::Internal, None, &mut record).await
+        if read.is_err() {
+            connection.begin_refused();
         }
-    };
-    record.request_body_bytes = record.request_body_bytes.max(connection.counts().0);
-    worker.finish_record(record, ctx.started);
-    settle(ctx.listening, connection, finish).await
+        let finish = intake::run(ctx, idle, connection, scratch, read).await;
+        settle(listening, connection, finish).await
+    }
 }
 
 enum After {
@@ -211,26 +190,6 @@ enum After {
     Close,
     Drop,
     Http2,
-}
-
-/// Answers without an exchange: the request could not be read, or our own code failed.
-async fn answer_alone(
-    ctx: Context<'_>,
-    connection: &mut Http1,
-    scratch: &mut Scratch,
-    fault: Fault,
-    detail: Option<Box<str>>,
-    record: &mut model::Exchange,
-) -> Finish {
-    let phase = if fault == Fault::Internal { Phase::Policy } else { Phase::ReadRequest };
-    let stop = Stop::Refused { answer: Answer::new(fault), phase, detail };
-    connection.keep = false;
-    connection.owes_continue = false;
-    let Some(answer) = exchange::close_record(stop, connection.responded, record) else {
-        return Finish::Abort;
-    };
-    let body = answer.write(&mut scratch.response, &scratch.request.fields, record.id, None);
-    exchange::send_answer(ctx, connection, &mut scratch.response, body, false, record).await
 }
 
 /// Decides whether the connection can go on.
@@ -388,6 +347,14 @@ impl Http1 {
         self.keep = facts.keep_alive && may_keep;
     }
 
+    /// Something was read that is no request: what is known of the one before does not count for it.
+    fn begin_refused(&mut self) {
+        self.incoming = Incoming::new(Framing::None);
+        self.outgoing = Outgoing::new(Framing::None);
+        self.owes_continue = false;
+        self.responded = false;
+    }
+
     /// Closes so that the client can read its last answer: our side first, then what it still sends is read away for a
     /// while. A close with unread input would reset the connection and could take the answer with it.
     async fn linger(&mut self, timer: &mut Deadline) {
@@ -523,6 +490,10 @@ impl Downstream for Http1 {
 
     fn has_responded(&self) -> bool {
         self.responded
+    }
+
+    fn end_after_answer(&mut self) {
+        self.keep = false;
     }
 
     fn poll_download<S: Source>(

@@ -20,11 +20,11 @@ use upstream::http2_stream::{Http2Incoming, Http2TransferFailure, header_map, po
 use upstream::io::Transport;
 use wire::{Fields, Framing, Known, RequestError, RequestFacts, RequestHead, ResponseHead, Version};
 
-use crate::answer::Answer;
 use crate::client::{ClientFailure, DownloadFailure, Downstream, ResponseForm, TunnelEnd};
 use crate::deadline::Deadline;
-use crate::exchange::{self, Context, Finish, Stop};
+use crate::exchange::{self, Context, Finish};
 use crate::forward::Peer;
+use crate::intake::{self, Refusal};
 use crate::listen::Listening;
 use crate::worker::{Idle, Worker};
 use transport::{Offence, Watched};
@@ -203,36 +203,15 @@ async fn stream(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
 ) {
-    let started = Instant::now();
-    let _in_flight = worker.in_flight();
+    let started = worker.clock.tick();
     let mut scratch = worker.lend_scratch();
     let serving = worker.serving();
     let ctx = Context { worker: &worker, serving: &serving, listening: &listening, peer: &peer, started };
-    let mut record = worker.begin_record(ctx);
     let (parts, body) = request.into_parts();
     let read = read_head(&parts, &listening, body.is_end_stream(), &mut scratch.request);
-    worker.fill_record(ctx, &scratch.request, &mut record);
-    record.protocol = model::Protocol::Http2;
     let mut client = Http2::new(body, respond);
-    let finish = match read {
-        Ok(facts) => {
-            let idle = worker.register_idle(listening.clone());
-            let run = exchange::run_caught(ctx, &idle, &mut client, &mut scratch, &facts, &mut record);
-            match run.await {
-                Ok(finish) => finish,
-                Err(exchange::Panicked) => {
-                    answer_alone(ctx, &mut client, &mut scratch.response, Fault::Internal, None, &mut record)
-                        .await
-                }
-            }
-        }
-        Err(error) => {
-            let detail = Some(error.rule().into());
-            answer_alone(ctx, &mut client, &mut scratch.response, error.fault(), detail, &mut record).await
-        }
-    };
-    record.request_body_bytes = client.counts().0;
-    worker.finish_record(record, started);
+    let idle = worker.register_idle(listening.clone());
+    let finish = intake::run(ctx, &idle, &mut client, &mut scratch, read.map_err(Refusal::from)).await;
     worker.return_scratch(scratch);
     if finish == Finish::Complete && !client.body_is_read() {
         // A stream that is reset after its response is an error to gRPC clients: the end of the request is usually near.
@@ -241,33 +220,31 @@ async fn stream(
     client.close(finish);
 }
 
-async fn answer_alone(
-    ctx: Context<'_>,
-    client: &mut Http2,
-    head: &mut ResponseHead,
-    fault: Fault,
-    detail: Option<Box<str>>,
-    record: &mut model::Exchange,
-) -> Finish {
-    let phase = if fault == Fault::Internal { Phase::Policy } else { Phase::ReadRequest };
-    let stop = Stop::Refused { answer: Answer::new(fault), phase, detail };
-    let Some(answer) = exchange::close_record(stop, client.has_responded(), record) else {
-        return Finish::Abort;
-    };
-    let body = answer.write(head, &Fields::new(), record.id, None);
-    exchange::send_answer(ctx, client, head, body, false, record).await
-}
-
-/// From `h2`'s form to ours; what `h2` does not check is checked here.
+/// From `h2`'s form to ours; what `h2` does not check is checked here. On an error the head has no fields.
 fn read_head(
     parts: &http::request::Parts,
     listening: &Listening,
     is_end: bool,
     head: &mut RequestHead,
 ) -> Result<RequestFacts, RequestError> {
-    let limits = listening.head_limits();
     head.clear();
     head.version = Version::Http2;
+    let mut facts = convert_head(parts, listening, head).inspect_err(|_| head.fields.clear())?;
+    head.fields.join_cookies();
+    facts.framing = match facts.framing {
+        _ if is_end => Framing::None,
+        Framing::Length(length) => Framing::Length(length),
+        Framing::None | Framing::Chunked | Framing::Close => Framing::Chunked,
+    };
+    Ok(facts)
+}
+
+fn convert_head(
+    parts: &http::request::Parts,
+    listening: &Listening,
+    head: &mut RequestHead,
+) -> Result<RequestFacts, RequestError> {
+    let limits = listening.head_limits();
     head.method = Method::parse(parts.method.as_str().as_bytes()).map_err(|_| RequestError::MethodInvalid)?;
     if parts.headers.len() > limits.fields {
         return Err(RequestError::Line(wire::LineError::TooManyFields));
@@ -282,14 +259,7 @@ fn read_head(
     }
     let authority = parts.uri.authority().map(|authority| authority.as_str().as_bytes());
     head.set_target(target.as_bytes(), authority)?;
-    let mut facts = wire::check_http2_request(head)?;
-    head.fields.join_cookies();
-    facts.framing = match facts.framing {
-        _ if is_end => Framing::None,
-        Framing::Length(length) => Framing::Length(length),
-        Framing::None | Framing::Chunked | Framing::Close => Framing::Chunked,
-    };
-    Ok(facts)
+    wire::check_http2_request(head)
 }
 
 /// One stream as the client's side of an exchange.

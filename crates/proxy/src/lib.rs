@@ -16,6 +16,7 @@ mod forward;
 mod frame_meter;
 mod http1;
 mod http2;
+mod intake;
 mod listen;
 mod overload;
 mod pace;

@@ -51,3 +51,32 @@ async fn a_client_that_does_not_read_is_reset_and_holds_no_place() {
     assert_eq!(client.end().await.1, End::Rst);
     assert_eq!(gateway.get("/").await.status, 200, "the only place is free again");
 }
+
+#[tokio::test]
+async fn a_refused_head_request_gets_no_body_and_is_recorded() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.http2_client().await;
+    let response = client.exchange("HEAD", "/x", &[("expect", "magic")], b"").await;
+    assert_eq!((response.status, response.body.len(), response.is_complete()), (417, 0, true));
+    assert_ne!(response.field("content-length"), Some("0"));
+    let record = gateway.record().await;
+    assert_eq!((record.method.as_str(), &*record.host, &*record.path), ("HEAD", "test", "/x"));
+    assert_eq!(line(&record), "417 client read-request expectation-unknown");
+}
+
+#[tokio::test]
+async fn the_parts_of_a_record_fit_into_the_whole_after_a_quiet_time() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.http2_client().await;
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 200);
+        let record = gateway.record().await;
+        let attempt = &record.attempts[0];
+        let send = attempt.send.unwrap().as_micros() as u64;
+        assert!(send <= record.timeline.done_micros, "{send} {:?}", record.timeline);
+        // It is time itself that must pass here: a worker reads its clock when it has something to do.
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}

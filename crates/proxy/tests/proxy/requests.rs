@@ -139,6 +139,35 @@ async fn malformed_requests_are_refused_recorded_and_reach_nobody() {
 }
 
 #[tokio::test]
+async fn what_was_read_of_a_refused_request_is_recorded() {
+    let upstream = echo_target();
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let bad_field = "Host: a\r\nBad Field: x\r\n\r\n";
+    for (request, expected) in [
+        (format!("POST /bad?x HTTP/1.1\r\n{bad_field}"), "POST /bad"),
+        (format!("HEAD /bad HTTP/1.1\r\n{bad_field}"), "HEAD /bad"),
+        (format!("POST bad HTTP/1.1\r\n{bad_field}"), "POST "),
+        (format!("P@ST /bad HTTP/1.1\r\n{bad_field}"), "GET "),
+    ] {
+        // Also behind a request that was none of that.
+        for before in [0, 1] {
+            let mut client = gateway.client().await;
+            for _ in 0..before {
+                let post = "POST /before HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+                assert_eq!(client.exchange(post).await.status, 200);
+                gateway.record().await;
+            }
+            let response = client.exchange(&request).await;
+            assert_eq!((response.status, response.end), (400, BodyEnd::Complete), "{request}");
+            assert_eq!(client.end().await, (Vec::new(), End::Fin), "{request}");
+            let record = gateway.record().await;
+            assert_eq!(format!("{} {}", record.method.as_str(), record.path), expected);
+            assert_eq!(record.request_body_bytes, 0);
+        }
+    }
+}
+
+#[tokio::test]
 async fn bodies_have_a_limit_whether_they_tell_their_length_or_not() {
     let upstream = echo_target();
     let text = format!(
