@@ -209,7 +209,9 @@ async fn stream(
     let ctx = Context { worker: &worker, serving: &serving, listening: &listening, peer: &peer, started };
     let (parts, body) = request.into_parts();
     let read = read_head(&parts, &listening, body.is_end_stream(), &mut scratch.request);
-    let mut client = Http2::new(body, respond);
+    let owes_continue =
+        read.as_ref().is_ok_and(|facts| facts.expect_continue && facts.framing != Framing::None);
+    let mut client = Http2::new(body, respond, owes_continue);
     let idle = worker.register_idle(listening.clone());
     let finish = intake::run(ctx, &idle, &mut client, &mut scratch, read.map_err(Refusal::from)).await;
     worker.return_scratch(scratch);
@@ -269,6 +271,8 @@ struct Http2 {
     respond: SendResponse<Bytes>,
     outgoing: Option<SendStream<Bytes>>,
     responded: bool,
+    /// `100 Continue` is owed before the body is waited for.
+    owes_continue: bool,
     /// The response is only its head.
     headless: bool,
     sent: u64,
@@ -276,12 +280,13 @@ struct Http2 {
 }
 
 impl Http2 {
-    fn new(body: RecvStream, respond: SendResponse<Bytes>) -> Http2 {
+    fn new(body: RecvStream, respond: SendResponse<Bytes>, owes_continue: bool) -> Http2 {
         Http2 {
             incoming: Http2Incoming::new(body),
             respond,
             outgoing: None,
             responded: false,
+            owes_continue,
             headless: false,
             sent: 0,
             body_max: None,
@@ -310,7 +315,14 @@ impl Source for Http2 {
     type Failure = ClientFailure;
 
     fn poll_piece(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Offer, ClientFailure>> {
-        let offer = ready!(self.incoming.poll_piece(cx)).map_err(|error| {
+        let polled = self.incoming.poll_piece(cx);
+        // A client that does not wait for permission needs none.
+        if std::mem::take(&mut self.owes_continue) && polled.is_pending() && !self.responded {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::CONTINUE;
+            let _ = self.respond.send_informational(response);
+        }
+        let offer = ready!(polled).map_err(|error| {
             if error.is_library() {
                 let rule = "the stream breaks the rules of HTTP/2";
                 ClientFailure::Malformed { fault: Fault::RequestMalformed, rule }

@@ -139,6 +139,13 @@ impl Http2Request {
         let _ = self.body.send_trailers(map(trailers.iter().copied()));
     }
 
+    /// The status of the next interim answer; `None` if the final one came first.
+    pub async fn informational(&mut self) -> Option<u16> {
+        let interim = std::future::poll_fn(|cx| self.response.poll_informational(cx));
+        let interim = within("an interim HTTP/2 response", interim).await;
+        interim.and_then(Result::ok).map(|response| response.status().as_u16())
+    }
+
     /// The answer, as far as it comes.
     pub async fn response(self) -> Http2Response {
         self.response_opening(None).await

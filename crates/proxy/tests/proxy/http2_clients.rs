@@ -66,6 +66,24 @@ async fn a_refused_head_request_gets_no_body_and_is_recorded() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_for_permission_gets_it_only_if_its_body_is_wanted() {
+    let expecting = [("expect", "100-continue"), ("content-length", "4")];
+    let upstream = Upstream::answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+    let gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.http2_client().await;
+    let mut request = client.begin("POST", "/", &expecting, false).await.unwrap();
+    assert_eq!(request.informational().await, Some(100));
+    request.send(b"body", true).await;
+    assert_eq!(request.response().await.status, 200);
+    assert_eq!((upstream.request().body_text().as_str(), upstream.request().field("expect")), ("body", None));
+    let nothing = Gateway::start("");
+    let mut client = nothing.http2_client().await;
+    let request = client.begin("POST", "/", &expecting, false).await.unwrap();
+    let response = request.response().await;
+    assert_eq!((response.status, response.informational), (404, Vec::new()));
+}
+
+#[tokio::test]
 async fn the_parts_of_a_record_fit_into_the_whole_after_a_quiet_time() {
     let upstream = Upstream::ok("ok");
     let mut gateway = Gateway::to(&upstream.url(), "");
