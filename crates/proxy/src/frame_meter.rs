@@ -2,8 +2,8 @@
 //!
 //! Only the nine bytes of each frame's header are looked at (RFC 9113 section 4.1). Frames that cost the client next to
 //! nothing and us some work each (SETTINGS, PING, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types) draw from one
-//! bucket, RST_STREAM from another. Requests and bytes that we send pay back, because an honest client answers them with
-//! such frames.
+//! bucket, RST_STREAM from another. Requests and DATA that we send pay back, because an honest client answers them with
+//! such frames. What we send in answer to such frames does not: a flood would pay for itself.
 
 use std::time::Instant;
 
@@ -15,19 +15,71 @@ const FRAME_HEADER: usize = 9;
 const PREFACE: usize = wire::H2_PREFACE.len();
 /// Frames that a request may bring along: priorities, window updates.
 const PER_REQUEST: f64 = 4.0;
-/// Window updates with which a client may answer one write of ours, and one more for each of these bytes.
-const PER_WRITE: f64 = 4.0;
-const PER_WRITTEN_BYTES: f64 = 4096.0;
+/// Window updates with which a client may answer one DATA frame, of the stream and of the connection, and one more for each
+/// of these bytes.
+const PER_DATA_FRAME: f64 = 2.0;
+const PER_DATA_BYTES: f64 = 4096.0;
+/// For so many DATA frames per second, in multiples of the limit: a client that opens its window by a byte at a time makes
+/// us send as many as it likes.
+const DATA_FRAMES: u32 = 4;
 
 /// The meter of one connection.
 #[derive(Debug)]
 pub(crate) struct FrameMeter {
+    received: Scanner,
+    sent: Scanner,
+    frames: Bucket,
+    resets: Bucket,
+    data_frames: Bucket,
+}
+
+/// Finds the headers of frames in a stream, however it is cut.
+#[derive(Debug)]
+struct Scanner {
     header: [u8; FRAME_HEADER],
     header_len: usize,
     /// Bytes still to be passed over: the preface, then payloads.
     skip: usize,
-    frames: Bucket,
-    resets: Bucket,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    kind: u8,
+    flags: u8,
+    length: usize,
+}
+
+impl Scanner {
+    fn new(skip: usize) -> Scanner {
+        Scanner { header: [0; FRAME_HEADER], header_len: 0, skip }
+    }
+
+    /// The next frame whose header comes to its end in these bytes; takes them off.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let n = self.skip.min(bytes.len());
+                self.skip -= n;
+                *bytes = bytes.get(n..).unwrap_or_default();
+                continue;
+            }
+            let n = (FRAME_HEADER - self.header_len).min(bytes.len());
+            let (part, rest) = bytes.split_at_checked(n).unwrap_or((bytes, b""));
+            if let Some(place) = self.header.get_mut(self.header_len..self.header_len + n) {
+                place.copy_from_slice(part);
+            }
+            self.header_len += n;
+            *bytes = rest;
+            if self.header_len == FRAME_HEADER {
+                self.header_len = 0;
+                let [a, b, c, kind, flags, ..] = self.header;
+                let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                self.skip = length;
+                return Some(Frame { kind, flags, length });
+            }
+        }
+        None
+    }
 }
 
 /// Tokens that are used up and come back with time.
@@ -64,68 +116,50 @@ impl Bucket {
 
 impl FrameMeter {
     pub(crate) fn new(limits: &ListenerLimits, now: Instant) -> FrameMeter {
-        let per_minute = f64::from(limits.http2_resets) / 60.0;
+        let bucket = |name, max: u32, per_second| Bucket::new(name, max, per_second, now);
+        let frames = limits.http2_frames;
+        let data_frames = frames.saturating_mul(DATA_FRAMES);
         FrameMeter {
-            header: [0; FRAME_HEADER],
-            header_len: 0,
-            skip: PREFACE,
-            frames: Bucket::new(
-                LimitName::Http2Frames,
-                limits.http2_frames,
-                f64::from(limits.http2_frames),
-                now,
+            received: Scanner::new(PREFACE),
+            sent: Scanner::new(0),
+            frames: bucket(LimitName::Http2Frames, frames, f64::from(frames)),
+            resets: bucket(
+                LimitName::Http2Resets,
+                limits.http2_resets,
+                f64::from(limits.http2_resets) / 60.0,
             ),
-            resets: Bucket::new(LimitName::Http2Resets, limits.http2_resets, per_minute, now),
+            data_frames: bucket(LimitName::Http2Frames, data_frames, f64::from(data_frames)),
         }
     }
 
     /// Looks at what the client sent; the limit that it went over.
     pub(crate) fn received(&mut self, mut bytes: &[u8], now: Instant) -> Result<(), Limit> {
-        while !bytes.is_empty() {
-            if self.skip > 0 {
-                let n = self.skip.min(bytes.len());
-                self.skip -= n;
-                bytes = bytes.get(n..).unwrap_or_default();
-                continue;
-            }
-            let n = (FRAME_HEADER - self.header_len).min(bytes.len());
-            let (part, rest) = bytes.split_at_checked(n).unwrap_or((bytes, b""));
-            if let Some(place) = self.header.get_mut(self.header_len..self.header_len + n) {
-                place.copy_from_slice(part);
-            }
-            self.header_len += n;
-            bytes = rest;
-            if self.header_len == FRAME_HEADER {
-                self.header_len = 0;
-                self.frame(now)?;
+        while let Some(frame) = self.received.next(&mut bytes) {
+            match frame.kind {
+                // DATA: what an empty one that ends nothing is good for is not known.
+                0x0 if frame.length == 0 && frame.flags & 1 == 0 => self.frames.take(now)?,
+                0x0 => {}
+                // HEADERS and CONTINUATION: the library counts fields, bytes and frames of a head.
+                0x1 => self.frames.give(PER_REQUEST),
+                0x9 => {}
+                // RST_STREAM.
+                0x3 => self.resets.take(now)?,
+                _ => self.frames.take(now)?,
             }
         }
         Ok(())
     }
 
-    fn frame(&mut self, now: Instant) -> Result<(), Limit> {
-        let [a, b, c, kind, flags, ..] = self.header;
-        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.skip = length;
-        match kind {
-            // DATA: what an empty one that ends nothing is good for is not known.
-            0x0 if length == 0 && flags & 1 == 0 => self.frames.take(now),
-            0x0 => Ok(()),
-            // HEADERS and CONTINUATION: the library counts fields, bytes and frames of a head.
-            0x1 => {
-                self.frames.give(PER_REQUEST);
-                Ok(())
+    /// Looks at what we sent.
+    pub(crate) fn sent(&mut self, mut bytes: &[u8], now: Instant) {
+        while let Some(frame) = self.sent.next(&mut bytes) {
+            if frame.kind == 0x0 {
+                self.frames.give(frame.length as f64 / PER_DATA_BYTES);
+                if self.data_frames.take(now).is_ok() {
+                    self.frames.give(PER_DATA_FRAME);
+                }
             }
-            0x9 => Ok(()),
-            // RST_STREAM.
-            0x3 => self.resets.take(now),
-            _ => self.frames.take(now),
         }
-    }
-
-    /// We sent something.
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.frames.give(PER_WRITE + bytes as f64 / PER_WRITTEN_BYTES);
     }
 }
 
@@ -192,20 +226,57 @@ mod tests {
     }
 
     #[test]
-    fn tokens_come_back_with_time_and_with_what_is_sent() {
+    fn tokens_come_back_with_time() {
         let start = Instant::now();
         let mut meter = meter(2, 1, start);
         meter.received(wire::H2_PREFACE, start).unwrap();
-        // Without payload: nothing of a frame that went over the limit is left to be passed over.
-        let update = frame(4, 0, &[]);
+        let update = frame(8, 0, &[0; 4]);
         for _ in 0..2 {
             meter.received(&update, start).unwrap();
         }
-        meter.received(&update, start).unwrap_err();
-        meter.sent(100);
-        meter.received(&update, start).unwrap();
-        meter.received(&update, start).unwrap();
-        meter.received(&update, start).unwrap_err();
-        meter.received(&update, start + Duration::from_secs(1)).unwrap();
+        let later = start + Duration::from_secs(1);
+        meter.received(&update, later).unwrap();
+        meter.received(&update, later).unwrap();
+        meter.received(&update, later).unwrap_err();
+    }
+
+    /// What comes and what is sent in answer, or the other way round, at a steady pace for ten seconds; whether a limit of
+    /// 1000 frames is kept.
+    fn keeps(per_second: u32, exchange: &[(Side, Vec<u8>)]) -> bool {
+        let start = Instant::now();
+        let mut meter = meter(1000, 1, start);
+        meter.received(wire::H2_PREFACE, start).unwrap();
+        (0..10 * per_second).all(|n| {
+            let now = start + Duration::from_secs(1) * n / per_second;
+            exchange.iter().all(|(side, frame)| match side {
+                Side::Client => meter.received(frame, now).is_ok(),
+                Side::Gateway => {
+                    meter.sent(frame, now);
+                    true
+                }
+            })
+        })
+    }
+
+    enum Side {
+        Client,
+        Gateway,
+    }
+
+    #[test]
+    fn a_steady_flood_is_ended_and_honest_answers_are_not() {
+        use Side::{Client, Gateway};
+        let pinged = [(Client, frame(6, 0, &[0; 8])), (Gateway, frame(6, 1, &[0; 8]))];
+        assert!(keeps(1000, &pinged));
+        assert!(!keeps(1200, &pinged));
+        let settings = [(Client, frame(4, 0, &[0; 6])), (Gateway, frame(4, 1, &[]))];
+        assert!(!keeps(1200, &settings));
+        let updates = |data: &[u8]| {
+            let update = frame(8, 0, &[0; 4]);
+            [(Gateway, frame(0, 0, data)), (Client, update.clone()), (Client, update)]
+        };
+        assert!(keeps(3000, &updates(b"data: event\n\n")));
+        assert!(keeps(100_000, &updates(&[0; 16 << 10])));
+        assert!(!keeps(20_000, &updates(b"x")), "a window that opens byte by byte");
     }
 }

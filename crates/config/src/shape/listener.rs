@@ -84,7 +84,7 @@ shape! {
         /// refilled at the same number per minute.
         http2_resets: Whole<1, 1_000_000> [= "200"] "400";
         /// Control frames of an HTTP/2 connection (SETTINGS, PING, empty DATA, WINDOW_UPDATE and so on): this many at
-        /// once, refilled at the same number per second.
+        /// once, refilled at the same number per second, and by requests and the data of responses.
         http2_frames: Whole<1, 1_000_000> [= "1000"] "2000";
         /// The memory one HTTP/2 connection may occupy with heads, bodies and unsent responses.
         http2_memory: Size<{ 64 << 10 }, { 1 << 30 }> [= "4MiB"] "8MiB";

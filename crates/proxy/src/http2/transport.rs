@@ -71,10 +71,21 @@ impl Watched {
         }
     }
 
-    fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn wrote(
+        &mut self,
+        data: &[io::IoSlice<'_>],
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if let Poll::Ready(Ok(n)) = written {
-            self.meter.sent(n);
             self.backlog.written += n as u64;
+            let now = Instant::now();
+            let mut left = n;
+            for part in data {
+                let taken = part.get(..left.min(part.len())).unwrap_or_default();
+                self.meter.sent(taken, now);
+                left -= taken.len();
+            }
         }
         self.unless_stalled(written, cx)
     }
@@ -147,7 +158,7 @@ impl AsyncWrite for Watched {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write(cx, data);
-        this.wrote(written, cx)
+        this.wrote(&[io::IoSlice::new(data)], written, cx)
     }
 
     fn poll_write_vectored(
@@ -157,7 +168,7 @@ impl AsyncWrite for Watched {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, data);
-        this.wrote(written, cx)
+        this.wrote(data, written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

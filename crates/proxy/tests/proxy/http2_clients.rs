@@ -98,3 +98,20 @@ async fn the_parts_of_a_record_fit_into_the_whole_after_a_quiet_time() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
 }
+
+#[tokio::test]
+async fn a_client_that_floods_after_a_quiet_time_is_told_to_calm_down() {
+    const PING: u8 = 6;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.client().await;
+    client.send([hello(), get(1)].concat()).await;
+    client.until_arrived(&frames::data(1, 0, b"ok")).await.unwrap();
+    assert_eq!(gateway.record().await.status, 200);
+    // Longer than a client has to hear the farewell, which must not have begun before.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    client.send(frames::frame(PING, 0, 0, b"12345678").repeat(3000)).await;
+    client.until_arrived(&frames::goaway(1, ENHANCE_YOUR_CALM)).await.unwrap();
+    assert_eq!(line(&gateway.record().await), "400 client read-request client-flood");
+}
