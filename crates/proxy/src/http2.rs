@@ -215,6 +215,11 @@ async fn stream(
     let idle = worker.register_idle(listening.clone());
     let finish = intake::run(ctx, &idle, &mut client, &mut scratch, read.map_err(Refusal::from)).await;
     worker.return_scratch(scratch);
+    if finish == Finish::Abort && client.responded {
+        // A reset takes back what the library has not sent yet, and the record tells of a response. The connection's turn,
+        // which was asked for with the head, comes first.
+        tokio::task::yield_now().await;
+    }
     if finish == Finish::Complete && !client.body_is_read() {
         // A stream that is reset after its response is an error to gRPC clients: the end of the request is usually near.
         exchange::discard_body(&mut client, Instant::now() + DISCARD_TIME, DISCARD_BYTES).await;

@@ -1,6 +1,6 @@
 //! HTTP/2 clients that behave badly, or only otherwise than HTTP/1 ones.
 
-use testkit::{Client, End, Upstream, frames};
+use testkit::{Client, End, Step, Upstream, frames};
 
 use super::gateway::{Gateway, line, one_upstream};
 
@@ -114,4 +114,22 @@ async fn a_client_that_floods_after_a_quiet_time_is_told_to_calm_down() {
     client.send(frames::frame(PING, 0, 0, b"12345678").repeat(3000)).await;
     client.until_arrived(&frames::goaway(1, ENHANCE_YOUR_CALM)).await.unwrap();
     assert_eq!(line(&gateway.record().await), "400 client read-request client-flood");
+}
+
+#[tokio::test]
+async fn a_response_that_fails_at_once_is_seen_as_far_as_it_is_recorded() {
+    let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in ["3\r\nabc\r\nnot a size", "not a size"] {
+        let answer = format!("{head}{body}\r\n");
+        let upstream = Upstream::script([vec![Step::ReadHead, Step::send(answer), Step::AwaitEnd]]);
+        let mut gateway = Gateway::to(&upstream.url(), "");
+        let response = gateway.http2_client().await.get("/").await;
+        let record = gateway.record().await;
+        assert!(response.reset.is_some(), "{response:?}");
+        assert_eq!(
+            (u64::from(response.status), response.body.len() as u64),
+            (u64::from(record.status), record.response_body_bytes),
+            "{body}"
+        );
+    }
 }
