@@ -133,3 +133,15 @@ async fn a_response_that_fails_at_once_is_seen_as_far_as_it_is_recorded() {
         );
     }
 }
+
+/// Two that differ are refused by the library.
+#[tokio::test]
+async fn a_length_that_is_said_twice_reaches_nobody() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let mut client = gateway.http2_client().await;
+    let twice = [("content-length", "4"), ("content-length", "4")];
+    assert_eq!(client.exchange("POST", "/", &twice, b"body").await.status, 400);
+    assert_eq!(line(&gateway.record().await), "400 client read-request request-malformed");
+    assert_eq!(upstream.connections(), 0);
+}
