@@ -161,7 +161,6 @@ impl Acceptor {
         let mut queued = Vec::new();
         match self {
             Acceptor::Tcp(listener) => {
-                send_elsewhere(&listener);
                 let Ok(listener) = listener.into_std() else { return queued };
                 queued.extend(all_queued(|| listener.accept()).filter_map(|(stream, address)| {
                     stream.set_nonblocking(true).ok()?;
@@ -231,10 +230,31 @@ pub(crate) async fn accept_loop(
             Err(_) => {}
         }
     }
+    // A drain waits for what follows.
+    let _task = worker.count_task();
+    if let Acceptor::Tcp(listener) = &acceptor {
+        send_elsewhere(listener);
+        let over = tokio::time::sleep(HANDSHAKE);
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                accepted = acceptor.accept() => {
+                    if let Ok((socket, address)) = accepted {
+                        admit(&worker, &state, socket, address);
+                    }
+                }
+                () = &mut over => break,
+            }
+        }
+    }
     for (socket, address) in acceptor.close() {
         admit(&worker, &state, socket, address);
     }
 }
+
+/// How long handshakes that have begun may take to come to the queue of a listener that closes. Whoever begins one
+/// meanwhile waits a second for the next try, so that it is no longer than a handshake in a data centre takes.
+const HANDSHAKE: Duration = Duration::from_millis(10);
 
 fn admit(worker: &Rc<Worker>, state: &Arc<ListenerState>, socket: Socket, address: Option<SocketAddr>) {
     let listening = Rc::new(Listening::new(state));
