@@ -21,6 +21,7 @@ mod timeline;
 mod up;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
@@ -30,17 +31,22 @@ use crate::args::{Args, CallsCommand, Command};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How long the end of the process waits for what was said to come out; nobody may be reading it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// 0: fine; 1: a problem, told on standard error; 2: a command line that is not understood (clap ends the process).
 fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args.command) {
+    let code = match run(args.command) {
         Ok(code) => code,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::say(&format!("clearway: {error:#}"));
             ExitCode::FAILURE
         }
-    }
+    };
+    output::finish_speaking(LAST_WORDS);
+    code
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {

@@ -99,8 +99,7 @@ impl Recorder {
         }
         self.record().await;
         self.writer.close().await;
-        // Writing to a pipe may block; the runtime has nothing else to do now.
-        self.log.close();
+        self.log.close().await;
     }
 
     async fn record(&mut self) {
@@ -117,7 +116,7 @@ impl Recorder {
         self.writer.append(batch).await;
     }
 
-    fn write_lines(&self, batch: &[Exchange]) {
+    fn write_lines(&mut self, batch: &[Exchange]) {
         let write = match self.format {
             LogFormat::Human => log::human,
             LogFormat::Json => log::json,

@@ -1,4 +1,4 @@
-//! What the process asks of the system: descriptors, and how much it uses.
+//! What the process asks of the system: descriptors, signals, and how much it uses.
 
 use std::fs;
 
@@ -24,6 +24,14 @@ pub(crate) fn raise_open_files_limit() -> Option<u64> {
 pub(crate) fn turn_huge_pages_off() {
     // SAFETY: the call takes numbers only. Where it is not known, nothing changes.
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
+
+/// Signals to stop end the process from now on, as if nobody had ever listened for them.
+pub(crate) fn die_of_signals() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        // SAFETY: the default action is no function of ours, and the runtime's handler that it replaces stays loaded.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
 }
 
 /// The user the process acts as.

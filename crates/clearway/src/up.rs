@@ -34,8 +34,12 @@ use crate::{output, panics, system};
 /// Two per connection, and some for files: below this, connections will be refused under load.
 const OPEN_FILES_WANTED: u64 = 4096;
 
+/// How long what was said last may take to come out when a second signal ends the process at once.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
 pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
     system::turn_huge_pages_off();
+    output::speak_from_a_thread().context("failed to start a thread")?;
     panics::report();
     let overrides = Overrides { to: args.to, listen: args.listen, admin: args.admin, data: args.data };
     let sources = Sources::new(args.sources, overrides);
@@ -62,12 +66,17 @@ pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
         .max_blocking_threads(16)
         .build_local(tokio::runtime::LocalOptions::default())
         .context("failed to start a runtime")?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         // From here on a signal finds someone who listens.
         let signals = Signals::listen().context("failed to listen for signals")?;
         let process = Process::start(sources, checked).await?;
         Ok(process.serve(signals).await)
-    })
+    });
+    // Now nobody listens any more: a signal ends the process while its last words come out.
+    system::die_of_signals();
+    // Dropped, it would wait for the blocking threads, which may all be waiting for a name server.
+    runtime.shutdown_background();
+    outcome
 }
 
 struct Signals {
@@ -191,6 +200,7 @@ impl Process {
             code = self.stop() => code,
             () = signals.stop.recv() => {
                 output::say("stopped at once by a second signal");
+                output::finish_speaking(LAST_WORDS);
                 // Destructors would wait for what the signal is to cut short.
                 std::process::exit(1)
             }
@@ -201,7 +211,11 @@ impl Process {
     async fn stop(self) -> ExitCode {
         self.running.set_readiness(Readiness::Draining);
         let in_flight = self.running.shared.in_flight.load(std::sync::atomic::Ordering::Relaxed);
-        output::info(&format!("stopping; {in_flight} in flight may take up to {:?}", self.grace));
+        output::info(&match in_flight {
+            0 => "stopping; nothing is in flight".to_owned(),
+            1 => format!("stopping; 1 request is in flight and may take up to {:?}", self.grace),
+            _ => format!("stopping; {in_flight} requests are in flight and may take up to {:?}", self.grace),
+        });
         if !drained(self.server, self.grace).await {
             output::warn("the grace time ended before everything in flight did");
         }

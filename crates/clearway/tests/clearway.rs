@@ -8,3 +8,5 @@ mod commands;
 mod process;
 #[path = "clearway/start.rs"]
 mod start;
+#[path = "clearway/stuck.rs"]
+mod stuck;

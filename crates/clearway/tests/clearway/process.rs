@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_clearway");
+pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_clearway");
 
 /// Runs it to its end.
 pub(crate) fn clearway(folder: &Path, words: &[&str]) -> Output {
@@ -27,13 +27,18 @@ pub(crate) struct Running {
 impl Running {
     /// Waits until it says that it serves.
     pub(crate) fn start(folder: &Path, words: &[&str]) -> Running {
+        Running::start_with(folder, words, Stdio::null())
+    }
+
+    /// The same, with log lines that go somewhere.
+    pub(crate) fn start_with(folder: &Path, words: &[&str], stdout: Stdio) -> Running {
         let mut child = Command::new(BINARY)
             .arg("up")
             .args(words)
             .args(["--admin", "127.0.0.1:0"])
             .current_dir(folder)
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -80,9 +85,12 @@ impl Drop for Running {
 /// The whole answer to a GET.
 pub(crate) fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
-        .unwrap();
+    ask(&mut stream, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"))
+}
+
+/// The whole answer to a request that says `Connection: close`.
+pub(crate) fn ask(stream: &mut (impl Read + Write), request: &str) -> String {
+    stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
