@@ -14,7 +14,7 @@ use proxy::telemetry::log;
 use proxy::telemetry::metrics::Metrics;
 use store::{Follower, Query, RecordSettings, RecordState, RecordWriter};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::log_file::LogFile;
 use crate::output;
@@ -33,6 +33,8 @@ pub(crate) enum Command {
     ReopenLog,
     /// Exchanges that match, as they end.
     Follow(Query, oneshot::Sender<Follower>),
+    /// Take what waits now, and say when it can be found.
+    Record(oneshot::Sender<()>),
     /// Write everything and end.
     Finish,
 }
@@ -78,6 +80,7 @@ impl Recorder {
 
     /// Until told to finish.
     pub(crate) async fn run(mut self) {
+        let mut collected_at = None;
         loop {
             tokio::select! {
                 // What was told before an exchange ended holds for it.
@@ -87,11 +90,18 @@ impl Recorder {
                     Some(Command::ReopenLog) => self.log.open(self.path.clone()),
                     // Who asked may have left meanwhile.
                     Some(Command::Follow(query, answer)) => drop(answer.send(self.writer.follow(query))),
+                    Some(Command::Record(answer)) => {
+                        self.record().await;
+                        let _ = answer.send(());
+                    }
                     Some(Command::Finish) | None => break,
                 },
                 () = self.writer.due() => self.writer.tick().await,
-                () = self.shared.records.filled() => {
-                    sleep(COLLECT).await;
+                () = self.shared.records.filled(), if collected_at.is_none() => {
+                    collected_at = Some(Instant::now() + COLLECT);
+                }
+                () = reached(collected_at) => {
+                    collected_at = None;
                     self.record().await;
                 }
             }
@@ -160,5 +170,13 @@ impl Recorder {
             self.known_dropped = dropped;
             self.complain_after = Instant::now() + COMPLAIN_EVERY;
         }
+    }
+}
+
+/// Waits for a time, or for as long as there is none.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use admin::{
     Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
@@ -15,9 +15,13 @@ use proxy::telemetry::metrics::{Exposition, Kind, Metrics};
 use serde_json::value::RawValue;
 use store::{BlockCounts, Database, Follower, Page, Query, RecordReader, RecordState, RecordStatus};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 use crate::recorder::Command;
 use crate::system::Usage;
+
+/// How long a question waits for the recorder, which may be waiting for the disk.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Everything that can be asked of a running gateway.
 pub(crate) struct Running {
@@ -44,6 +48,15 @@ impl Running {
         let (answer, follower) = oneshot::channel();
         self.recorder.send(Command::Follow(query, answer)).await.ok()?;
         follower.await.ok()
+    }
+
+    /// Whoever asks right after an answer finds its exchange: the recorder takes what it is collecting.
+    async fn record_what_waits(&self) {
+        let (answer, recorded) = oneshot::channel();
+        // One that has no room for the question has enough to do, or is gone; what is recorded can be asked for anyway.
+        if self.recorder.try_send(Command::Record(answer)).is_ok() {
+            let _ = timeout(RECORD_TIMEOUT, recorded).await;
+        }
     }
 }
 
@@ -92,12 +105,16 @@ impl Control for Running {
     fn search<'a>(&'a self, filter: &'a CallFilter) -> Answer<'a, CallPage> {
         Box::pin(async {
             let query = filter.query(SystemTime::now()).map_err(ControlError::Question)?;
+            self.record_what_waits().await;
             search(&self.reader, &query).await
         })
     }
 
     fn find(&self, id: RequestId) -> Answer<'_, Option<Box<RawValue>>> {
-        Box::pin(find(&self.reader, id))
+        Box::pin(async move {
+            self.record_what_waits().await;
+            find(&self.reader, id).await
+        })
     }
 
     fn routes(&self) -> Vec<RouteRow> {
@@ -126,14 +143,24 @@ pub(crate) async fn search(reader: &RecordReader, query: &Query) -> Result<CallP
     let Page { exchanges, next, blocks } =
         reader.search(query).await.map_err(|error| ControlError::Unreadable(format!("failed to {error}")))?;
     let BlockCounts { decoded: _, skipped: _, corrupt, files_unreadable } = blocks;
-    let warning = (corrupt + files_unreadable > 0).then(|| {
-        format!("{corrupt} damaged blocks and {files_unreadable} unreadable files were left out; see the data directory")
-    });
+    let warning = left_out(corrupt, files_unreadable);
     Ok(CallPage {
         calls: exchanges.iter().map(document).collect(),
         next: next.map(|id| id.to_string()),
         warning,
     })
+}
+
+fn left_out(blocks: usize, files: usize) -> Option<String> {
+    let counted = |count: usize, one: &str| match count {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{count} {one}s")),
+    };
+    let what: Vec<String> =
+        [counted(blocks, "damaged block"), counted(files, "unreadable file")].into_iter().flatten().collect();
+    let be = if blocks + files == 1 { "was" } else { "were" };
+    (!what.is_empty()).then(|| format!("{} {be} left out; see the data directory", what.join(" and ")))
 }
 
 /// The exchange with this id, wherever it is read from.
@@ -274,5 +301,22 @@ fn write_process(text: &mut Exposition, started: SystemTime) {
     ] {
         text.family(name, kind, help);
         text.sample(name, &[], value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::left_out;
+
+    #[test]
+    fn what_was_left_out_is_counted_in_words() {
+        for (blocks, files, expect) in [
+            (0, 0, None),
+            (1, 0, Some("1 damaged block was left out; see the data directory")),
+            (0, 2, Some("2 unreadable files were left out; see the data directory")),
+            (3, 1, Some("3 damaged blocks and 1 unreadable file were left out; see the data directory")),
+        ] {
+            assert_eq!(left_out(blocks, files).as_deref(), expect);
+        }
     }
 }
