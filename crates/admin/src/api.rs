@@ -15,7 +15,7 @@ use crate::{Control, guard};
 /// Who may call an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permission {
-    /// Anyone who reaches the port: probes and scrapers carry no token.
+    /// Anyone who reaches the port, by any name: probes and scrapers carry no token, and have names of their own for us.
     Open,
     /// Holders of an admin token.
     Operator,
@@ -52,22 +52,27 @@ fn all() -> Vec<Endpoint> {
 /// The whole interface, as it answers on the address it is bound to. What is no endpoint needs a token too, so that a
 /// stranger does not learn what there is.
 pub fn router(control: Arc<dyn Control>, bound: SocketAddr) -> Router {
-    let operator = || from_fn_with_state(control.clone(), guard::operator);
+    // The Host is looked at first: with a token or without, a page of a strange name learns nothing. What carries no
+    // secret answers under every name that a scraper or a probe has for it.
+    let operator = |handler: MethodRouter<State>| {
+        handler
+            .layer(from_fn_with_state(control.clone(), guard::operator))
+            .layer(from_fn_with_state(bound, guard::own_host))
+    };
     let mut router = Router::new();
     for Endpoint { path, permission, handler } in all() {
         let handler = handler
             .fallback(async || problem(StatusCode::METHOD_NOT_ALLOWED, "this endpoint answers GET only"));
         let guarded = match permission {
             Permission::Open => handler,
-            Permission::Operator => handler.layer(operator()),
+            Permission::Operator => operator(handler),
         };
         router = router.route(path, guarded);
     }
-    let unknown = get(not_found).fallback(not_found).layer(operator());
+    let unknown = operator(get(not_found).fallback(not_found));
     router
         .fallback_service(unknown.with_state(control.clone()))
         .layer(map_response(private))
-        .layer(from_fn_with_state(bound, guard::own_host))
         .with_state(control)
 }
 

@@ -1,4 +1,4 @@
-//! Who may ask: the Host must be ours, and everything but open endpoints needs an admin token.
+//! Who may ask for what is not open: the Host must be ours, and there must be an admin token.
 //!
 //! The Host is checked because a page that a browser shows may point its own name at our address (DNS rebinding) and
 //! then read what we answer; that name is what such a request carries.

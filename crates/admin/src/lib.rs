@@ -1,7 +1,7 @@
 //! The management API: health, readiness, metrics, and what the gateway has served.
 //!
 //! It reaches the running gateway through [`Control`], an interface of plain data, and does not know how a request is
-//! proxied. Everything but the endpoints marked open needs an admin token, and every request a Host that is ours.
+//! proxied. Everything but the endpoints marked open needs an admin token and a Host that is ours.
 
 mod api;
 mod calls;
