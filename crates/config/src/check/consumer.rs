@@ -1,6 +1,6 @@
 //! Consumers: names and keys are unique.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use model::gateway::Consumer;
@@ -14,12 +14,15 @@ use crate::tree::Place;
 pub(crate) struct Consumers {
     pub(crate) all: Vec<Arc<Consumer>>,
     pub(crate) names: Names,
+    /// Keys of this consumer could not be read, which is noted.
+    pub(crate) unreadable: HashSet<Arc<str>>,
 }
 
 pub(crate) fn consumers(shapes: &[At<shape::Consumer>], ctx: &mut Ctx) -> Consumers {
     let mut names = Names::new("consumer");
     let mut owners: HashMap<Box<str>, (Box<str>, Place)> = HashMap::new();
     let mut all = Vec::new();
+    let mut unreadable = HashSet::new();
     for shape in shapes {
         let Some(name) = names.claim(&shape.name, ctx) else { continue };
         let mut api_keys = Vec::new();
@@ -43,7 +46,11 @@ pub(crate) fn consumers(shapes: &[At<shape::Consumer>], ctx: &mut Ctx) -> Consum
             let message = format!("consumer `{name}` has nothing to prove itself with");
             ctx.warn(shape.place, message, "give it `api-keys`");
         }
-        all.push(Arc::new(Consumer { name: name.into(), api_keys }));
+        let name: Arc<str> = name.into();
+        if api_keys.is_empty() && !shape.api_keys.is_absent() {
+            unreadable.insert(name.clone());
+        }
+        all.push(Arc::new(Consumer { name, api_keys }));
     }
-    Consumers { all, names }
+    Consumers { all, names, unreadable }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use model::gateway::{ApiKey, Match, NamedMatch, PathChange, PathForm, Policy, Route};
+use model::gateway::{ApiKey, Consumer, Match, NamedMatch, PathChange, PathForm, Policy, Route};
 
 use super::consumer::Consumers;
 use super::overlap::Overlaps;
@@ -258,8 +258,11 @@ fn check_consumer_keys(route: &Route, place: Place, surrounding: &Surrounding, c
     for policy in &route.policies {
         let Policy::ApiKey(settings) = policy;
         let may_pass = |name: &Arc<str>| settings.consumers.is_empty() || settings.consumers.contains(name);
+        let unreadable = &surrounding.consumers.unreadable;
+        let has_key =
+            |consumer: &Consumer| !consumer.api_keys.is_empty() || unreadable.contains(&consumer.name);
         let mut consumers = surrounding.consumers.all.iter();
-        if !consumers.any(|consumer| may_pass(&consumer.name) && !consumer.api_keys.is_empty()) {
+        if !consumers.any(|consumer| may_pass(&consumer.name) && has_key(consumer)) {
             let message =
                 format!("nobody can pass `api-key` of route `{}`: no consumer has a key", route.name);
             ctx.warn(place, message, "give a consumer `api-keys`");
