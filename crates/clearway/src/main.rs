@@ -11,6 +11,7 @@ mod log_file;
 mod man;
 mod output;
 mod panics;
+mod read_file;
 mod recorder;
 mod reload;
 mod running;

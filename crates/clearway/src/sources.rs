@@ -7,7 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use config::{Checked, Lookup, Overrides, Problems, Source};
+use config::{Checked, Lookup, Obstacle, Overrides, Problems, Source};
+use model::gateway::CertificateFiles;
+
+use crate::read_file;
 
 /// Read when nothing else is named.
 pub(crate) const DEFAULT_FILE: &str = "clearway.yaml";
@@ -56,18 +59,24 @@ impl Sources {
 
     /// Reads and checks everything.
     pub(crate) fn load(&self) -> Result<Checked, LoadError> {
-        let sources = self.read().map_err(LoadError::Unreadable)?;
+        let sources = self.read()?;
         config::build(&sources, &self.overrides, &Outside).map_err(LoadError::Problems)
     }
 
-    fn read(&self) -> anyhow::Result<Vec<Source>> {
-        let files = self.files()?;
-        let read = |path: &PathBuf| {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
-            Ok(Source { name: path.display().to_string(), text })
-        };
-        files.iter().map(read).collect()
+    fn read(&self) -> Result<Vec<Source>, LoadError> {
+        let mut problems = Vec::new();
+        let mut sources = Vec::new();
+        for path in self.files().map_err(LoadError::Unreadable)? {
+            let name = path.display().to_string();
+            let bytes = read_file::at_most(&path, config::SOURCE_BYTES_MAX)
+                .with_context(|| format!("failed to read {name}"))
+                .map_err(LoadError::Unreadable)?;
+            match Source::from_bytes(name, bytes) {
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if problems.is_empty() { Ok(sources) } else { Err(LoadError::Problems(Problems(problems))) }
     }
 
     /// Every configuration file, those of directories in the order of their names.
@@ -112,7 +121,28 @@ impl Lookup for Outside {
     }
 
     fn file(&self, path: &Path) -> io::Result<String> {
-        fs::read_to_string(path)
+        let bytes = read_file::at_most(path, config::FILE_BYTES_MAX)?;
+        if bytes.len() > config::FILE_BYTES_MAX {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    fn certificate(&self, files: &CertificateFiles) -> Result<(), String> {
+        upstream::tls::certified_key(files).map(drop)
+    }
+
+    fn authorities(&self, path: &Path) -> Result<(), String> {
+        upstream::tls::authorities(path).map(drop)
+    }
+
+    fn obstacle(&self, path: &Path) -> Option<Obstacle> {
+        if path.is_dir() {
+            return Some(Obstacle::Directory);
+        }
+        // A name alone is in the working directory, which is there.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
+        (!folder.is_dir()).then_some(Obstacle::NoDirectory)
     }
 }
 

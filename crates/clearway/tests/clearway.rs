@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "an unexpected answer is a failed test")]
 
+#[path = "clearway/check.rs"]
+mod check;
 #[path = "clearway/commands.rs"]
 mod commands;
 #[path = "clearway/process.rs"]

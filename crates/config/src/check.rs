@@ -105,6 +105,7 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
     let admin = one("admin", roots, |root| &root.admin, ctx);
     let around = listener::Around { has_trusted_proxies: !trusted_proxies.is_empty(), admin: admin.value.0 };
     let listeners = listener::listeners(&joined(roots, |root| &root.listeners), &around, ctx);
+    upstreams.check_loops(&listeners, ctx);
     let log = one("log", roots, |root| &root.log, ctx);
     let records = one("records", roots, |root| &root.records, ctx);
     let data = one("data", roots, |root| &root.data, ctx);
@@ -116,7 +117,7 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
         trusted_proxies,
         log: Log {
             format: log.format.value,
-            file: log.file.given().map(|file| ctx.resolve(file.place, &file.0)),
+            file: log.file.given().map(|file| files::log("log.file", file, ctx)),
         },
         records: Records { retention_days: records.retention_days.number(), size_max: records.size_max.0 },
         grace: one("grace", roots, |root| &root.grace, ctx).value.0,

@@ -11,12 +11,12 @@ use crate::{Lookup, Problem, Severity, Source};
 /// reads more suggestions.
 const SUGGESTIONS_MAX: usize = 200;
 
-/// An error page or a secret is far smaller.
-const FILE_BYTES_MAX: usize = 1 << 20;
+/// The largest file that the configuration may name: an error page or a secret is far smaller.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
 
 pub(crate) struct Ctx<'c> {
     names: Vec<String>,
-    lookup: &'c dyn Lookup,
+    pub(crate) lookup: &'c dyn Lookup,
     problems: Vec<(Place, Problem)>,
     files: BTreeSet<PathBuf>,
     suggestions: usize,
@@ -102,6 +102,7 @@ impl<'c> Ctx<'c> {
         self.files.insert(path.to_owned());
         let text = self.lookup.file(path).map_err(|error| {
             let reason = match error.kind() {
+                std::io::ErrorKind::FileTooLarge => return too_large(path),
                 std::io::ErrorKind::NotFound => "there is no such file".into(),
                 std::io::ErrorKind::PermissionDenied => "this user may not read it".into(),
                 std::io::ErrorKind::InvalidData => "it is not UTF-8 text".into(),
@@ -111,7 +112,7 @@ impl<'c> Ctx<'c> {
             format!("cannot read `{}`: {reason}", path.display())
         })?;
         if text.len() > FILE_BYTES_MAX {
-            return Err(format!("`{}` must be at most {} MiB", path.display(), FILE_BYTES_MAX >> 20));
+            return Err(too_large(path));
         }
         Ok(text)
     }
@@ -122,4 +123,8 @@ impl<'c> Ctx<'c> {
         let problems = self.problems.into_iter().map(|(_, problem)| problem).collect();
         (problems, self.files.into_iter().collect())
     }
+}
+
+fn too_large(path: &Path) -> String {
+    format!("`{}` must be at most {} MiB", path.display(), FILE_BYTES_MAX >> 20)
 }

@@ -21,9 +21,13 @@ mod tree;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use model::gateway::CertificateFiles;
+
+pub use ctx::FILE_BYTES_MAX;
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;
+pub use tree::SOURCE_BYTES_MAX;
 
 /// A text to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,13 +37,66 @@ pub struct Source {
     pub text: String,
 }
 
-/// What the configuration may refer to outside its own text.
+impl Source {
+    /// From what was read of a file, of which nobody needs to read more than a byte beyond [`SOURCE_BYTES_MAX`].
+    pub fn from_bytes(name: String, bytes: Vec<u8>) -> Result<Source, Problem> {
+        let problem = |line, column, message: String, hint: &str| Problem {
+            severity: Severity::Error,
+            file: name.clone(),
+            line,
+            column,
+            message,
+            hint: Some(hint.to_owned()),
+        };
+        if bytes.len() > SOURCE_BYTES_MAX {
+            let (message, hint) = tree::too_large();
+            return Err(problem(0, 0, message, hint));
+        }
+        String::from_utf8(bytes).map(|text| Source { name: name.clone(), text }).map_err(|error| {
+            let (good, bad) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+            let line_begin = good.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let lines = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+            let columns =
+                1 + String::from_utf8_lossy(good.get(line_begin..).unwrap_or_default()).chars().count();
+            let message =
+                format!("the byte 0x{:02x} is no UTF-8 text", bad.first().copied().unwrap_or_default());
+            problem(lines as u32, columns as u32, message, "save the file as UTF-8")
+        })
+    }
+}
+
+/// What the configuration may refer to outside its own text. What is not looked at cannot be wrong.
 pub trait Lookup {
     /// The value of an environment variable, for `${env:NAME}`.
     fn env(&self, name: &str) -> Option<String>;
 
     /// The text of a file: error pages, certificates, `${file:PATH}`. The path is relative to the working directory.
+    /// Nobody needs to read more than a byte beyond [`FILE_BYTES_MAX`].
     fn file(&self, path: &Path) -> Result<String, std::io::Error>;
+
+    /// Whether a certificate and a key in PEM form can be used together; the reason names the file.
+    fn certificate(&self, _: &CertificateFiles) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Whether the certificates in a file can be authorities; the reason names the file.
+    fn authorities(&self, _: &Path) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// What keeps a file from being written at this path.
+    fn obstacle(&self, _: &Path) -> Option<Obstacle> {
+        None
+    }
+}
+
+/// What stands where a file is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// A directory has its name.
+    Directory,
+    /// There is no directory for it.
+    NoDirectory,
 }
 
 /// What the command line says beside the files.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
 /// The largest source that is read.
-pub(crate) const SOURCE_BYTES_MAX: usize = 4 << 20;
+pub const SOURCE_BYTES_MAX: usize = 4 << 20;
 /// Nodes of one source after aliases are copied: far above 10,000 routes, far below what hurts.
 const NODES_MAX: usize = 1_000_000;
 /// The deepest place of the file shape lies 9 levels down; the rest is room.
@@ -69,11 +69,8 @@ pub(crate) struct TreeProblem {
 /// Reads a source. `None` where it holds nothing, or nothing usable; then there is a problem.
 pub(crate) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<TreeProblem>) {
     if text.len() > SOURCE_BYTES_MAX {
-        let problem = TreeProblem {
-            place: Place::whole(file),
-            message: format!("the file must be at most {} MiB", SOURCE_BYTES_MAX >> 20),
-            hint: Some("split it into several files of one directory".into()),
-        };
+        let (message, hint) = too_large();
+        let problem = TreeProblem { place: Place::whole(file), message, hint: Some(hint.into()) };
         return (None, vec![problem]);
     }
     let mut builder = Builder {
@@ -85,6 +82,12 @@ pub(crate) fn parse(text: &str, file: usize) -> (Option<Node>, Vec<TreeProblem>)
     };
     let root = builder.document().unwrap_or(None);
     (root, builder.problems)
+}
+
+/// What is said of a source that is too large.
+pub(crate) fn too_large() -> (String, &'static str) {
+    let message = format!("the file must be at most {} MiB", SOURCE_BYTES_MAX >> 20);
+    (message, "split it into several files of one directory")
 }
 
 struct Builder<'t> {

@@ -39,19 +39,9 @@ impl ServerTls {
     pub fn for_listener(listener: &Listener) -> Result<Option<ServerTls>, String> {
         let Some(settings) = &listener.tls else { return Ok(None) };
         let provider = tls::provider();
-        let mut keys = Vec::new();
-        for files in &settings.certificates {
-            let (chain, key) = tls::read_pair(files)?;
-            let certified = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-                format!(
-                    "the certificate {} does not fit the key {}: {error}",
-                    files.certificate.display(),
-                    files.key.display()
-                )
-            })?;
-            keys.push(Arc::new(certified));
-        }
-        let certificates = Arc::new(Certificates(keys));
+        let keys: Result<Vec<_>, _> =
+            settings.certificates.iter().map(|files| tls::certified_key(files).map(Arc::new)).collect();
+        let certificates = Arc::new(Certificates(keys?));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?

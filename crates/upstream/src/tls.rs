@@ -10,6 +10,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// Why certificates could not be used: names the file and what to do.
@@ -52,13 +53,8 @@ fn client_config(settings: &UpstreamTls) -> Result<ClientConfig, CertificateErro
     };
     Ok(match &settings.client_certificate {
         Some(files) => {
-            let (chain, key) = read_pair(files)?;
-            builder.with_client_auth_cert(chain, key).map_err(|error| {
-                format!(
-                    "the client certificate {} does not fit its key: {error}",
-                    files.certificate.display()
-                )
-            })?
+            let key = SingleCertAndKey::from(certified_key(files)?);
+            builder.with_client_cert_resolver(Arc::new(key))
         }
         None => builder.with_no_client_auth(),
     })
@@ -74,14 +70,27 @@ pub(crate) fn files_digest(settings: &UpstreamTls) -> u64 {
     digest.finish()
 }
 
-/// Reads a chain and its key from PEM files.
-pub fn read_pair(
-    files: &CertificateFiles,
-) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), CertificateError> {
+/// Reads a chain and its key from PEM files; they must belong together.
+pub fn certified_key(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
     let chain = certificates(&files.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
         .map_err(|error| format!("failed to read a private key from {}: {error}", files.key.display()))?;
-    Ok((chain, key))
+    CertifiedKey::from_der(chain, key, &provider()).map_err(|error| {
+        format!(
+            "the certificate {} does not fit the key {}: {error}",
+            files.certificate.display(),
+            files.key.display()
+        )
+    })
+}
+
+/// Reads the authorities in a PEM file.
+pub fn authorities(path: &Path) -> Result<RootCertStore, CertificateError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|error| format!("{} is no authority: {error}", path.display()))?;
+    }
+    Ok(roots)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
@@ -97,16 +106,13 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Certificate
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, CertificateError> {
-    let mut roots = RootCertStore::empty();
     if let Some(path) = ca {
-        for certificate in certificates(path)? {
-            roots.add(certificate).map_err(|error| format!("{} is no authority: {error}", path.display()))?;
-        }
-    } else {
-        // A system without authorities is legal as long as nothing is verified against them; each handshake then
-        // fails with its own reason.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return authorities(path);
     }
+    let mut roots = RootCertStore::empty();
+    // A system without authorities is legal as long as nothing is verified against them; each handshake then fails with
+    // its own reason.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     Ok(roots)
 }
 

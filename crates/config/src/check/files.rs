@@ -1,10 +1,11 @@
-//! Files that the configuration names: certificates, keys, error pages. They are read to find out now what would
-//! otherwise fail later; what is inside a certificate is judged by who uses it.
+//! Files that the configuration names: certificates, keys, error pages, the log. They are looked at to find out now what
+//! would otherwise fail later; what is inside a certificate is judged by who uses it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::gateway::{CertificateFiles, ErrorPage};
 
+use crate::Obstacle;
 use crate::ctx::Ctx;
 use crate::decode::At;
 use crate::scalar::FilePath;
@@ -14,28 +15,88 @@ const RELATIVE: &str = "a relative path is relative to the file that names it";
 
 /// A certificate and its key.
 pub(crate) fn certificate(shape: &Certificate, ctx: &mut Ctx) -> Option<CertificateFiles> {
-    let certificate = shape.certificate.given().map(|path| pem("certificate", path, Pem::Certificate, ctx));
-    let key = shape.key.given().map(|path| pem("key", path, Pem::Key, ctx));
-    Some(CertificateFiles { certificate: certificate?, key: key? })
+    let (certificate_at, key_at) = (shape.certificate.given(), shape.key.given());
+    let certificate = certificate_at.map(|path| pem("certificate", path, Pem::Certificate, ctx));
+    let key = key_at.map(|path| pem("key", path, Pem::Key, ctx));
+    let (certificate, key) = (certificate?, key?);
+    let are_readable = certificate.is_good && key.is_good;
+    let files = CertificateFiles { certificate: certificate.path, key: key.path };
+    if are_readable
+        && let Err(reason) = ctx.lookup.certificate(&files)
+        && let Some(at) = certificate_at
+    {
+        let hint = "`openssl x509 -noout -pubkey -in CERTIFICATE` and `openssl pkey -pubout -in KEY` print the same \
+                    for a pair";
+        ctx.error_with(at.place, format!("certificate: {reason}"), hint);
+    }
+    Some(files)
+}
+
+/// The certificates of authorities.
+pub(crate) fn authorities(label: &str, path: &At<FilePath>, ctx: &mut Ctx) -> PathBuf {
+    let file = pem(label, path, Pem::Certificate, ctx);
+    if file.is_good
+        && let Err(reason) = ctx.lookup.authorities(&file.path)
+    {
+        ctx.error_with(
+            path.place,
+            format!("{label}: {reason}"),
+            "it must hold certificates of authorities only",
+        );
+    }
+    file.path
+}
+
+/// A file that lines are appended to.
+pub(crate) fn log(label: &str, path: &At<FilePath>, ctx: &mut Ctx) -> PathBuf {
+    let resolved = ctx.resolve(path.place, &path.0);
+    let shown = resolved.display();
+    match ctx.lookup.obstacle(&resolved) {
+        Some(Obstacle::Directory) => {
+            let hint = format!("name a file in it, for example `{}`", resolved.join("access.log").display());
+            ctx.error_with(path.place, format!("{label}: `{shown}` is a directory"), hint);
+        }
+        Some(Obstacle::NoDirectory) => {
+            let folder = resolved.parent().unwrap_or(Path::new("")).display();
+            let message = format!("{label}: there is no directory `{folder}` for `{shown}`");
+            ctx.error_with(path.place, message, format!("make it with `mkdir -p {folder}`; {RELATIVE}"));
+        }
+        None => {}
+    }
+    resolved
+}
+
+/// A file that was looked at; if it is not good, the problem is noted.
+struct PemFile {
+    path: PathBuf,
+    is_good: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pem {
+enum Pem {
     Certificate,
     Key,
 }
 
-/// The resolved path of a PEM file (RFC 7468) that holds what is wanted.
-pub(crate) fn pem(label: &str, path: &At<FilePath>, wanted: Pem, ctx: &mut Ctx) -> PathBuf {
+/// A PEM file (RFC 7468) that holds what is wanted.
+fn pem(label: &str, path: &At<FilePath>, wanted: Pem, ctx: &mut Ctx) -> PemFile {
     let resolved = ctx.resolve(path.place, &path.0);
-    let text = match ctx.read(&resolved) {
-        Ok(text) => text,
-        Err(reason) => {
-            ctx.error_with(path.place, format!("{label}: {reason}"), RELATIVE);
-            return resolved;
+    let problem = match ctx.read(&resolved) {
+        Ok(text) => {
+            let problem = pem_problem(&text, wanted, &resolved.display().to_string());
+            problem.map(|(message, hint)| (format!("`{}` {message}", resolved.display()), hint))
         }
+        Err(reason) => Some((reason, RELATIVE.to_owned())),
     };
-    let shown = resolved.display();
+    let is_good = problem.is_none();
+    if let Some((message, hint)) = problem {
+        ctx.error_with(path.place, format!("{label}: {message}"), hint);
+    }
+    PemFile { path: resolved, is_good }
+}
+
+/// What a text lacks, and a hint.
+fn pem_problem(text: &str, wanted: Pem, shown: &str) -> Option<(&'static str, String)> {
     let has_certificate = text.contains("-----BEGIN CERTIFICATE-----");
     let has_key = text.contains("PRIVATE KEY-----");
     match wanted {
@@ -45,11 +106,7 @@ pub(crate) fn pem(label: &str, path: &At<FilePath>, wanted: Pem, ctx: &mut Ctx) 
             } else {
                 "it begins with `-----BEGIN CERTIFICATE-----`"
             };
-            ctx.error_with(
-                path.place,
-                format!("{label}: `{shown}` must hold a certificate in PEM form"),
-                hint,
-            );
+            Some(("must hold a certificate in PEM form", hint.to_owned()))
         }
         Pem::Key if !has_key => {
             let hint = if has_certificate {
@@ -57,19 +114,14 @@ pub(crate) fn pem(label: &str, path: &At<FilePath>, wanted: Pem, ctx: &mut Ctx) 
             } else {
                 "it begins with `-----BEGIN PRIVATE KEY-----`"
             };
-            ctx.error_with(
-                path.place,
-                format!("{label}: `{shown}` must hold a private key in PEM form"),
-                hint,
-            );
+            Some(("must hold a private key in PEM form", hint.to_owned()))
         }
         Pem::Key if text.contains("ENCRYPTED") => {
             let hint = format!("`openssl pkey -in {shown} -out plain.pem` takes the passphrase off");
-            ctx.error_with(path.place, format!("{label}: `{shown}` must not be encrypted"), hint);
+            Some(("must not be encrypted", hint))
         }
-        Pem::Certificate | Pem::Key => {}
+        Pem::Certificate | Pem::Key => None,
     }
-    resolved
 }
 
 /// An error page; its type is told by its name.

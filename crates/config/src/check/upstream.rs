@@ -1,12 +1,15 @@
 //! Upstreams, those that are short for one target included.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::gateway::{Endpoint, Pool, Scheme, Target, Timeouts, Upstream, UpstreamLimits, UpstreamTls};
+use model::gateway::{
+    Endpoint, ListenAddress, Listener, Pool, Scheme, Target, Timeouts, Upstream, UpstreamLimits, UpstreamTls,
+};
 
-use super::files::{self, Pem};
+use super::files;
 use super::names::Names;
 use crate::ctx::Ctx;
 use crate::decode::{At, default};
@@ -18,6 +21,8 @@ pub(crate) struct Upstreams {
     all: BTreeMap<Arc<str>, Arc<Upstream>>,
     names: Names,
     used: BTreeSet<Arc<str>>,
+    /// Where each target stands, behind the key that names it.
+    places: Vec<(&'static str, TargetUrl, Place)>,
     /// What an upstream of one target has beside it.
     defaults: shape::Upstream,
 }
@@ -26,8 +31,13 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
     // The rest of an upstream comes from the same table as everything else.
     let defaults = default("{ name: default, targets: [\"http://127.0.0.1\"] }", ctx)
         .expect("an upstream of name and target must be readable");
-    let mut upstreams =
-        Upstreams { all: BTreeMap::new(), names: Names::new("upstream"), used: BTreeSet::new(), defaults };
+    let mut upstreams = Upstreams {
+        all: BTreeMap::new(),
+        names: Names::new("upstream"),
+        used: BTreeSet::new(),
+        places: Vec::new(),
+        defaults,
+    };
     for shape in shapes {
         let targets: Vec<(Target, Place)> = shape
             .targets
@@ -36,6 +46,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             .flat_map(|targets| targets.iter())
             .filter_map(|at| {
                 let url = target_url(at.value.0.url.given()?, ctx);
+                upstreams.places.push(("targets", url.clone(), at.place));
                 Some((target(&url, at.value.0.weight.number()), at.place))
             })
             .collect();
@@ -66,7 +77,9 @@ impl Upstreams {
             return None;
         }
         self.names.claim_text(name, url.place, ctx);
+        let place = url.place;
         let url = target_url(url, ctx);
+        self.places.push(("to", url.clone(), place));
         let tls = tls(&self.defaults.tls, ctx);
         let shape = self.defaults.clone();
         let name = self.insert(upstream(name.into(), vec![target(&url, 1)], tls, &shape));
@@ -87,6 +100,20 @@ impl Upstreams {
 
     pub(crate) fn get(&self, name: &str) -> Option<&Upstream> {
         self.all.get(name).map(|upstream| &**upstream)
+    }
+
+    /// A target that is a listener of this gateway sends every request round and round.
+    pub(crate) fn check_loops(&self, listeners: &[Arc<Listener>], ctx: &mut Ctx) {
+        for (key, url, place) in &self.places {
+            let own = listeners.iter().find(|listener| is_reached(&listener.address, &url.endpoint));
+            if let Some(listener) = own {
+                let message = format!(
+                    "{key}: `{}` is this gateway itself, which listens on {}: a request would go round and round",
+                    url.text, listener.address
+                );
+                ctx.error_with(*place, message, "name the address of the API, or listen on another one");
+            }
+        }
     }
 
     /// All of them; one that nothing leads to is worth a word.
@@ -127,6 +154,37 @@ fn target_url(url: &At<TargetUrl>, ctx: &Ctx) -> TargetUrl {
     }
 }
 
+/// Whether a connection to the endpoint arrives at the listener.
+fn is_reached(listener: &ListenAddress, endpoint: &Endpoint) -> bool {
+    match (listener, endpoint) {
+        (ListenAddress::Unix(listener), Endpoint::Unix(path)) => listener == path,
+        (ListenAddress::Tcp(listener), Endpoint::Host { host, port }) if listener.port() == *port => {
+            let addresses = match host.parse() {
+                Ok(address) => vec![address],
+                Err(_) if host.eq_ignore_ascii_case("localhost") => {
+                    vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                }
+                // What other names lead to is known when they are looked up.
+                Err(_) => Vec::new(),
+            };
+            addresses.into_iter().any(|address| is_reached_at(listener.ip(), address))
+        }
+        _ => false,
+    }
+}
+
+fn is_reached_at(listener: IpAddr, address: IpAddr) -> bool {
+    // A connection to no address in particular is one to this machine.
+    let address = match address {
+        IpAddr::V4(address) if address.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(address) if address.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        _ => address,
+    };
+    // `[::]` also takes IPv4 connections; `0.0.0.0` leaves IPv6 alone.
+    let takes_family = listener.is_ipv6() || address.is_ipv4();
+    listener == address || (listener.is_unspecified() && takes_family && address.is_loopback())
+}
+
 fn check_targets(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut Ctx) {
     let mut endpoints = HashSet::new();
     for (target, place) in targets {
@@ -150,7 +208,7 @@ fn tls(shape: &shape::UpstreamTls, ctx: &mut Ctx) -> UpstreamTls {
     let client_certificate = shape.client_certificate.given();
     UpstreamTls {
         verify: shape.verify.value,
-        ca: shape.ca.given().map(|path| files::pem("ca", path, Pem::Certificate, ctx)),
+        ca: shape.ca.given().map(|path| files::authorities("ca", path, ctx)),
         client_certificate: client_certificate.and_then(|at| files::certificate(at, ctx)),
         server_name: shape.server_name.given().map(|name| name.0.clone()),
         http2: shape.http2.value,

@@ -27,7 +27,7 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("Certificate", "certificate", "certificate: other.pem"),
     ("Certificate", "key", "key: other.pem"),
     ("Consumer", "name", "name: bob"),
-    ("Listener", "address", "address: \"127.0.0.1:1\""),
+    ("Listener", "address", "address: \"127.0.0.1:2\""),
     ("ListenerTls", "certificates", "certificates: [{ certificate: other.pem, key: other.pem }]"),
     ("Policy", "api_key", "api-key: {}"),
     ("Route", "upstream", "to: \"http://127.0.0.1:1\""),
