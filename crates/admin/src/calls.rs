@@ -46,10 +46,12 @@ pub struct CallFilter {
 impl CallFilter {
     /// The question to the store; an error is a sentence that says what would be right.
     pub fn query(&self, now: SystemTime) -> Result<Query, String> {
-        let statuses = list(self.status.as_deref())
+        let statuses = list("status", self.status.as_deref())?
+            .into_iter()
             .map(|text| text.parse::<StatusMatch>().map_err(|error| format!("failed to {error}")))
             .collect::<Result<Vec<_>, _>>()?;
-        let faults = list(self.fault.as_deref()).map(fault).collect::<Result<Vec<_>, _>>()?;
+        let faults = list("fault", self.fault.as_deref())?;
+        let faults = faults.into_iter().map(fault).collect::<Result<Vec<_>, _>>()?;
         let since = match &self.since {
             Some(text) => Some(now.checked_sub(duration("since", text)?).unwrap_or(SystemTime::UNIX_EPOCH)),
             None => None,
@@ -93,8 +95,14 @@ pub fn call_id(text: &str) -> Result<RequestId, String> {
     })
 }
 
-fn list(text: Option<&str>) -> impl Iterator<Item = &str> {
-    text.into_iter().flat_map(|text| text.split(',')).map(str::trim).filter(|part| !part.is_empty())
+/// The parts of a list. A list of nothing is no filter, and would list everything to whoever forgot what to write.
+fn list<'t>(name: &str, text: Option<&'t str>) -> Result<Vec<&'t str>, String> {
+    let Some(text) = text else { return Ok(Vec::new()) };
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err(format!("{name}: \"{text}\" names nothing; leave it out to list everything"));
+    }
+    Ok(parts)
 }
 
 fn fault(text: &str) -> Result<Fault, String> {
@@ -175,6 +183,8 @@ mod tests {
     #[test]
     fn nonsense_is_answered_with_what_would_be_right() {
         check(r#"{"status":"6xx"}"#, Err("from 1xx to 5xx"));
+        check(r#"{"status":""}"#, Err("status: \"\" names nothing"));
+        check(r#"{"fault":" , "}"#, Err("fault: \" , \" names nothing"));
         check(r#"{"fault":"rest"}"#, Err("early-close, reset"));
         check(r#"{"since":"10"}"#, Err("like 500ms or 10m"));
         check(r#"{"since":"m"}"#, Err("since: \"m\" must be"));

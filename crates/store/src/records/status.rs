@@ -84,7 +84,7 @@ impl fmt::Display for StopReason {
             StopReason::Corrupt => {
                 "the record file of the day is damaged; it is set aside and a new one begun"
             }
-            StopReason::DiskFull => "no space is left for records; free some, or lower records.size_max",
+            StopReason::DiskFull => "no space is left for records; free some, or lower records.size-max",
             StopReason::Io => "the disk or file system of the data directory failed; look at the system log",
             StopReason::NewerSchema => {
                 "a newer version of Clearway wrote the record file of the day; use that version"
