@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 /// a record of each: who asked, what was tried, how long each step took, and, when it failed, who ended it in which
 /// phase.
 #[derive(Debug, Parser)]
-#[command(name = "clearway", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "clearway", version, max_term_width = 100)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -29,8 +29,7 @@ pub(crate) enum Command {
     Completions {
         shell: clap_complete::Shell,
     },
-    /// Print the man page
-    #[command(hide = true)]
+    /// Print the man page, as in `clearway man | man -l -`
     Man,
 }
 

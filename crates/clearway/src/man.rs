@@ -3,7 +3,7 @@
 
 use std::io;
 
-use clap::{Command, CommandFactory};
+use clap::{Arg, ArgAction, Command, CommandFactory};
 use clap_mangen::Man;
 
 use crate::args::Args;
@@ -46,15 +46,13 @@ pub(crate) fn write(out: &mut Vec<u8>) -> io::Result<()> {
     page.render_title(out)?;
     page.render_name_section(out)?;
     out.extend_from_slice(b".SH SYNOPSIS\n");
-    let shown =
-        || command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help");
-    for subcommand in shown() {
-        synopsis(out, subcommand)?;
+    for subcommand in below(&command) {
+        synopsis(out, subcommand);
     }
     page.render_description_section(out)?;
-    for subcommand in shown() {
+    for subcommand in below(&command) {
         section(out, subcommand)?;
-        for below in subcommand.get_subcommands().filter(|below| below.get_name() != "help") {
+        for below in below(subcommand) {
             section(out, below)?;
         }
     }
@@ -62,10 +60,42 @@ pub(crate) fn write(out: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-fn synopsis(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
-    without_heading(out, |text| Man::new(command.clone()).render_synopsis_section(text))?;
-    out.extend_from_slice(b".br\n");
-    Ok(())
+/// The commands of a command that are worth a place of their own.
+fn below(command: &Command) -> impl Iterator<Item = &Command> {
+    command.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+}
+
+/// A line per way to call a command: by itself, and with each command of its own.
+fn synopsis(out: &mut Vec<u8>, command: &Command) {
+    if command.is_subcommand_required_set() {
+        return below(command).for_each(|command| synopsis(out, command));
+    }
+    let mut line = format!("\\fB{}\\fR", command.get_bin_name().unwrap_or(command.get_name()));
+    let is_help = |argument: &Arg| argument.get_id() == "help";
+    let (positional, options): (Vec<&Arg>, Vec<&Arg>) = command
+        .get_arguments()
+        .filter(|argument| !is_help(argument))
+        .partition(|argument| argument.is_positional());
+    for argument in options.into_iter().chain(positional) {
+        line.push(' ');
+        line.push_str(&usage(argument));
+    }
+    out.extend_from_slice(line.replace('-', "\\-").as_bytes());
+    out.extend_from_slice(b"\n.br\n");
+    below(command).for_each(|command| synopsis(out, command));
+}
+
+/// `[--to URL]`, `[FILE|DIR]...`, `ID`.
+fn usage(argument: &Arg) -> String {
+    let flag = argument.get_long().map(|long| format!("\\fB--{long}\\fR"));
+    let takes_value = argument.get_action().takes_values();
+    let values = argument.get_value_names().filter(|_| takes_value).unwrap_or_default();
+    let values = values.iter().map(|value| format!("\\fI{value}\\fR"));
+    let words: Vec<String> = flag.into_iter().chain(values).collect();
+    let text = words.join(" ");
+    let text = if argument.is_required_set() { text } else { format!("[{text}]") };
+    let is_several = matches!(argument.get_action(), ArgAction::Append);
+    if is_several { format!("{text}...") } else { text }
 }
 
 /// One command: its name as the heading, then what is known of it.
@@ -73,7 +103,7 @@ fn section(out: &mut Vec<u8>, command: &Command) -> io::Result<()> {
     let name = command.get_bin_name().unwrap_or(command.get_name()).to_uppercase();
     out.extend_from_slice(format!(".SH \"{name}\"\n").as_bytes());
     let page = Man::new(command.clone());
-    without_heading(out, |text| page.render_synopsis_section(text))?;
+    synopsis(out, command);
     out.extend_from_slice(b".PP\n");
     without_heading(out, |text| page.render_description_section(text))?;
     without_heading(out, |text| page.render_options_section(text))
