@@ -67,8 +67,8 @@ pub(crate) async fn operator(
     match known {
         Ok(true) => next.run(request).await,
         Ok(false) => {
-            let text =
-                "send the admin token as 'Authorization: Bearer TOKEN'; it was printed at the first start";
+            let text = "send the admin token as 'Authorization: Bearer TOKEN'; the first start printed it, and \
+                        'clearway admin-token rotate' makes a new one";
             let mut response = problem(StatusCode::UNAUTHORIZED, text);
             response
                 .headers_mut()

@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Routes(Listing),
     /// List the upstreams and how their targets are doing
     Upstreams(Listing),
+    AdminToken(AdminToken),
     /// Print the completions for a shell
     Completions {
         shell: clap_complete::Shell,
@@ -123,6 +124,32 @@ pub(crate) struct Show {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) listing: Listing,
+}
+
+/// Manage the token of the management interface
+///
+/// The management interface gives what was served and what is served (/api/v1/calls, /api/v1/routes, /api/v1/upstreams)
+/// to holders of the admin token, sent as `Authorization: Bearer TOKEN`. The first start makes it and prints it. Only a
+/// hash of it is kept, so that it cannot be shown again. /healthz, /readyz, /metrics and this command line need none.
+#[derive(Debug, Parser)]
+pub(crate) struct AdminToken {
+    #[command(subcommand)]
+    pub(crate) command: AdminTokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AdminTokenCommand {
+    Rotate(Rotate),
+}
+
+/// Make a new admin token and print it; every earlier one ends at once
+///
+/// Works while the process runs, and when it does not.
+#[derive(Debug, Parser)]
+pub(crate) struct Rotate {
+    /// The data directory
+    #[arg(long, value_name = "DIR", default_value = "clearway-data")]
+    pub(crate) data: PathBuf,
 }
 
 #[derive(Debug, Parser)]

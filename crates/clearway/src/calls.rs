@@ -91,7 +91,7 @@ fn reader(data: &Path) -> anyhow::Result<RecordReader> {
     Ok(RecordReader::open(&directory))
 }
 
-fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("failed to start a runtime")?.block_on(future))
 }

@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::running::{Running, document};
-use crate::system;
+use crate::{output, system};
 
 /// Clients at once.
 const CLIENTS_MAX: usize = 32;
@@ -47,6 +47,7 @@ pub(crate) enum Request {
     },
     Routes,
     Upstreams,
+    RotateAdminToken,
 }
 
 /// A line of the answer.
@@ -163,6 +164,7 @@ async fn reply(request: Request, running: &Running, replies: &mut Replies) -> io
         Request::Call { id } => replies.call(running, &id).await?,
         Request::Routes => replies.rows(&running.routes()).await?,
         Request::Upstreams => replies.rows(&running.upstreams()).await?,
+        Request::RotateAdminToken => replies.new_admin_token(running).await?,
     };
     match outcome {
         Ok(()) => replies.send(&Reply::End).await,
@@ -243,6 +245,16 @@ impl Replies {
             Ok(Some(call)) => self.send(&Reply::Item(call)).await.map(Ok),
             Ok(None) => Ok(Ok(())),
             Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn new_admin_token(&mut self, running: &Running) -> Outcome {
+        match running.database.admin_token_replace().await {
+            Ok(token) => {
+                output::info("a new admin token was made; every earlier one ended");
+                self.rows(&[token]).await
+            }
+            Err(error) => Ok(Err(ControlError::Unreadable(format!("failed to {error}")))),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The `clearway` command: reads the command line and runs what it names. Wiring only; the parts are tested alone.
 
+mod admin_token;
 mod args;
 mod ask;
 mod call;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{Args, CallsCommand, Command};
+use crate::args::{AdminTokenCommand, Args, CallsCommand, Command};
 
 /// Frees memory of one thread in another without a lock, which records do all the time.
 #[global_allocator]
@@ -60,6 +61,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         },
         Command::Routes(listing) => listing::routes(&listing),
         Command::Upstreams(listing) => listing::upstreams(&listing),
+        Command::AdminToken(admin_token) => match admin_token.command {
+            AdminTokenCommand::Rotate(rotate) => admin_token::rotate(&rotate),
+        },
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "clearway", &mut text);

@@ -29,6 +29,7 @@ async fn endpoints_answer_those_who_may_and_nobody_else() {
             let response = interface.ask("GET", &path, "localhost", fields).await;
             let expect = if permission == Permission::Open { 200 } else { 401 };
             assert_eq!(response.status, expect, "{path} {fields:?}");
+            assert_eq!(response.body.contains("clearway admin-token rotate"), expect == 401, "{path}");
             assert_eq!(
                 response.head.contains("www-authenticate: bearer"),
                 expect == 401,

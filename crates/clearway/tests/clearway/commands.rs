@@ -1,8 +1,9 @@
 //! Commands that end by themselves.
 
 use std::fs;
+use std::net::TcpStream;
 
-use crate::process::{Running, clearway, get, text};
+use crate::process::{Running, ask, clearway, get, text};
 
 #[test]
 fn what_is_not_understood_is_2_and_what_fails_is_1() {
@@ -85,6 +86,43 @@ fn a_call_is_listed_and_shown_with_and_without_its_process() {
     );
     let none = clearway(folder.path(), &["calls", "--status", "2xx"]);
     assert_eq!((text(&none.stdout).as_str(), text(&none.stderr).as_str()), ("", "no call matches\n"));
+}
+
+#[test]
+fn a_new_admin_token_ends_the_old_one_with_and_without_a_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let rotate = || clearway(folder.path(), &["admin-token", "rotate"]);
+    let absent = rotate();
+    assert_eq!(absent.status.code(), Some(1));
+    assert!(text(&absent.stderr).contains("check --data"), "{}", text(&absent.stderr));
+    fs::create_dir(folder.path().join("clearway-data")).unwrap();
+    assert!(text(&rotate().stderr).contains("the first `clearway up` makes one"));
+
+    let start = || Running::start(folder.path(), &["--listen", "127.0.0.1:0"]);
+    let status = |running: &Running, token: &str| {
+        let mut stream = TcpStream::connect(running.address("management on http://")).unwrap();
+        let answer = ask(
+            &mut stream,
+            &format!(
+                "GET /api/v1/routes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+            ),
+        );
+        answer.get(9..12).unwrap().to_owned()
+    };
+    let mut running = start();
+    let first = running.address("admin token, shown only this once: ");
+    assert_eq!(status(&running, &first), "200");
+    let output = rotate();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let second = text(&output.stdout).trim().to_owned();
+    running.wait_for("a new admin token was made");
+    assert_eq!((status(&running, &first), status(&running, &second)), ("401".into(), "200".into()));
+    running.signal(libc::SIGTERM);
+    assert_eq!(running.wait(), Some(0));
+
+    let third = text(&rotate().stdout).trim().to_owned();
+    let running = start();
+    assert_eq!((status(&running, &second), status(&running, &third)), ("401".into(), "200".into()));
 }
 
 #[test]
