@@ -144,7 +144,11 @@ fn connect_failure(error: &io::Error) -> Failure {
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
         _ => Fault::ConnectFailed,
     };
-    Failure::new(Phase::Connect, fault).with_io(error)
+    let failure = Failure::new(Phase::Connect, fault).with_io(error);
+    match error.kind() {
+        io::ErrorKind::NotFound => failure.with_detail("there is no socket of this path"),
+        _ => failure,
+    }
 }
 
 async fn connect_any(addresses: &[std::net::IpAddr], port: u16) -> io::Result<(TcpStream, SocketAddr)> {

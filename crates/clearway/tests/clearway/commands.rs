@@ -89,6 +89,19 @@ fn a_call_is_listed_and_shown_with_and_without_its_process() {
 }
 
 #[test]
+fn a_target_without_its_socket_file_is_told_from_one_that_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path(), &["--to", "unix:absent.sock", "--listen", "127.0.0.1:0"]);
+    assert!(get(&running.address("listening on http://"), "/").starts_with("HTTP/1.1 502 "));
+    let listed = clearway(folder.path(), &["calls", "--format", "json"]);
+    let listed = text(&listed.stdout);
+    assert!(
+        listed.contains("connect-refused") && listed.contains("there is no socket of this path"),
+        "{listed}"
+    );
+}
+
+#[test]
 fn a_new_admin_token_ends_the_old_one_with_and_without_a_process() {
     let folder = tempfile::tempdir().unwrap();
     let rotate = || clearway(folder.path(), &["admin-token", "rotate"]);
