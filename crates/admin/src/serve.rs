@@ -186,7 +186,7 @@ impl Connection {
                 return;
             }
             // What it does may change meanwhile, and then nothing is due sooner than this.
-            let soonest = now + head;
+            let soonest = now + head.min(idle);
             sleep_until(due.map_or(soonest, |due| due.min(soonest))).await;
         }
     }
