@@ -109,6 +109,16 @@ pub struct TargetRow {
     pub target: String,
     pub weight: u32,
     pub in_flight: usize,
+    /// `up`, `unreachable` (only probes go there), `ejected`, or `on-trial`.
+    pub condition: String,
+    /// Ejections in a row.
+    pub ejections: u32,
+    /// How soon it answers, as the choice between targets takes it: peaks count at once and fade.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_us: Option<u64>,
+    /// After how much idling it closes connections, if it has said or shown that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_limit_ms: Option<u64>,
     /// Open connections, idle ones included.
     pub connections: usize,
     pub attempts: u64,

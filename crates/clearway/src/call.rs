@@ -43,6 +43,8 @@ pub(crate) struct Attempt {
     pub(crate) target: String,
     pub(crate) address: Option<String>,
     pub(crate) started_us: u64,
+    pub(crate) why: Option<String>,
+    pub(crate) waited_us: Option<u64>,
     pub(crate) reuse_requests: Option<u64>,
     pub(crate) reuse_idle_us: Option<u64>,
     pub(crate) resolve_us: Option<u64>,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use admin::{RouteRow, UpstreamRow};
 use anyhow::{Context, bail};
-use proxy::telemetry::printable;
+use proxy::telemetry::{duration_text, printable};
 use serde::de::DeserializeOwned;
 
 use crate::args::{Format, Listing};
@@ -82,14 +82,20 @@ fn upstream_lines(row: &UpstreamRow) -> String {
             }
             None => format!("  at {}", target.addresses.join(", ")),
         };
+        let latency = target.latency_us.map(|micros| format!("  answers in {}", duration_text(micros)));
+        let idle =
+            target.idle_limit_ms.map(|millis| format!("  idle limit {}", duration_text(millis * 1000)));
         let line = format!(
-            "  {}  weight {}  {} in flight  {} connections  {} attempts  {} failed{addresses}",
+            "  {}  {}  weight {}  {} in flight  {} connections  {} attempts  {} failed{}{}{addresses}",
             target.target,
+            target.condition,
             target.weight,
             target.in_flight,
             target.connections,
             target.attempts,
-            target.failures
+            target.failures,
+            latency.unwrap_or_default(),
+            idle.unwrap_or_default(),
         );
         text.push_str(&printable(&line));
         text.push('\n');

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use admin::{
     Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
@@ -213,6 +213,7 @@ fn policy_text(policy: &Policy) -> String {
 }
 
 fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
+    let now = Instant::now();
     let targets: Vec<TargetRow> = upstream
         .targets
         .iter()
@@ -224,6 +225,10 @@ fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
             TargetRow {
                 target: target.settings.url.to_string(),
                 weight: target.settings.weight,
+                condition: target.state.condition().id().to_owned(),
+                ejections: target.state.ejections(),
+                latency_us: target.state.latency.average(now).map(|latency| latency.as_micros() as u64),
+                idle_limit_ms: target.state.idle_limit.known(now).map(|limit| limit.as_millis() as u64),
                 in_flight: target.state.in_flight.load(Ordering::Relaxed),
                 connections: target.state.connections.load(Ordering::Relaxed),
                 attempts: target.state.attempts.load(Ordering::Relaxed),

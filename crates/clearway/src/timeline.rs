@@ -88,6 +88,12 @@ fn attempt_steps(number: usize, attempt: &Attempt, steps: &mut Vec<(Option<u64>,
     let address = attempt.address.as_ref().map(|address| format!(" at {address}")).unwrap_or_default();
     let began = format!("attempt {number}: {} of upstream {}{address}", attempt.target, attempt.upstream);
     steps.push((Some(attempt.started_us), began));
+    if let Some(waited) = attempt.waited_us {
+        steps.push((None, format!("after {} of waiting for a target that accepts", duration_text(waited))));
+    }
+    if let Some(why) = &attempt.why {
+        steps.push((None, format!("allowed after the one before by the rule {why}")));
+    }
     let connection = match (attempt.reuse_requests, attempt.reuse_idle_us) {
         (Some(requests), idle) => format!(
             "on a connection that had served {requests} request{} and been idle for {}",

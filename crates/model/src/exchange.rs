@@ -86,6 +86,10 @@ pub struct Attempt {
     pub address: Option<SocketAddr>,
     /// Microseconds since the start of the exchange.
     pub started_micros: u64,
+    /// Why it could follow the attempt before it; `None` for the first one.
+    pub why: Option<RetryRule>,
+    /// How long the exchange had waited before it for a target that accepts connections.
+    pub waited: Option<Duration>,
     /// `None` for a fresh connection.
     pub reuse: Option<Reuse>,
     /// How long each step took; `None` if it did not happen or did not end.
@@ -115,6 +119,36 @@ pub struct Attempt {
     pub limit: Option<Limit>,
     /// What the fault alone does not say; first bytes of garbage are escaped, at most 64 of them.
     pub detail: Option<Box<str>>,
+}
+
+macro_rules! retry_rules {
+    ($($(#[$doc:meta])* $name:ident $id:literal;)*) => {
+        /// By which rule an attempt may follow one that came to nothing. The id is permanent.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum RetryRule { $($(#[$doc])* $name,)* }
+
+        impl RetryRule {
+            pub const ALL: &'static [RetryRule] = &[$(RetryRule::$name,)*];
+
+            /// The permanent public name.
+            pub fn id(self) -> &'static str {
+                match self { $(RetryRule::$name => $id,)* }
+            }
+        }
+    };
+}
+
+retry_rules! {
+    /// No byte of the request had been written, or the target refused it unprocessed.
+    Unsent "unsent";
+    /// The method is idempotent (RFC 9110 section 9.2.2).
+    Idempotent "idempotent";
+    /// The client gave an `Idempotency-Key`.
+    IdempotencyKey "idempotency-key";
+    /// The target had closed its side before the request could reach it: it never acknowledged a byte of it.
+    Undelivered "undelivered";
+    /// The target answered 502, 503 or 504, and the method is idempotent.
+    BadAnswer "bad-answer";
 }
 
 /// What a pooled connection had behind it when it was taken.

@@ -11,7 +11,7 @@ mod method;
 mod secret;
 mod size;
 
-pub use exchange::{Attempt, Exchange, Limit, LimitName, PeerEnd, Protocol, Reuse, Timeline};
+pub use exchange::{Attempt, Exchange, Limit, LimitName, PeerEnd, Protocol, RetryRule, Reuse, Timeline};
 pub use fault::{Ending, Fault, Party, Phase, Retry};
 pub use gateway::Gateway;
 pub use id::{ParseRequestIdError, RequestId, RequestIds, hex};

@@ -80,6 +80,8 @@ fn exchange(ids: &mut RequestIds, n: u64) -> Exchange {
             ending: Ending::ANSWERED,
             peer_end: None,
             errno: None,
+            why: None,
+            waited: None,
             tls_alert: None,
             limit: None,
             detail: None,

@@ -3,19 +3,21 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use model::gateway::{ClientGone, HostRewrite, Scheme};
-use model::{Exchange, Fault, Phase, Retry};
-use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target};
+use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
+use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target, Upstream};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
-use crate::attempt_log;
+use crate::attempt_log::{self, Before};
 use crate::await_head::await_head;
 use crate::client::{ClientFailure, Downstream};
 use crate::collect;
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch, Stop};
 use crate::forward::PathRewrite;
+use crate::retry;
 use crate::route::Destination;
 use crate::upload::Upload;
 use crate::watch::{Expiry, Watch};
@@ -52,64 +54,208 @@ struct Failed {
     lease: Option<Lease>,
 }
 
+/// Where the attempts of an exchange stand.
+struct Course {
+    /// A bit per target that is not to be asked again.
+    tried: u64,
+    /// No pooled connection.
+    fresh: bool,
+    /// What leads to the next attempt.
+    before: Before,
+    /// Attempts that may still be made.
+    left: usize,
+    /// A target that had failed was asked again, for want of another.
+    again: bool,
+}
+
+/// Targets past the 64th are never left out.
+fn bit(index: usize) -> u64 {
+    if index < 64 { 1 << index } else { 0 }
+}
+
+/// Whether the target cannot have got the request, as far as its kernel tells. Asked where it has closed a connection
+/// without a byte of an answer.
+async fn is_undelivered(failure: &Failure, lease: Option<&Lease>) -> bool {
+    let ended_by_fin = failure.fault == Fault::EarlyClose && failure.peer_end == Some(PeerEnd::Fin);
+    match lease {
+        Some(lease) if ended_by_fin && lease.connection.counts().1 == 0 => {
+            lease.connection.is_undelivered().await
+        }
+        _ => false,
+    }
+}
+
 impl<D: Downstream> Trial<'_, D> {
     /// Tries targets until one gives a final response head.
     pub(crate) async fn until_answered(mut self) -> Result<Answered, Stop> {
         let ctx = self.ctx;
-        let mut tried = 0u64;
-        let mut fresh = false;
-        let mut last_failure = None;
-        for _ in 0..ATTEMPTS_MAX {
-            let Some((index, target)) = self.destination.upstream.pick(tried) else { break };
-            self.collect_for(target).await?;
-            attempt_log::begin(ctx, self.record, self.destination, target);
-            let Failed { stop, lease } = match self.attempt(target, fresh).await {
-                Ok(answered) => return Ok(answered),
-                Err(failed) => failed,
+        let upstream = self.destination.upstream.clone();
+        upstream.request(ctx.worker.clock.now());
+        let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
+        let mut course =
+            Course { tried: 0, fresh: false, before: Before::default(), left: ATTEMPTS_MAX, again: false };
+        loop {
+            let random = ctx.worker.ids.borrow_mut().random();
+            let Some((index, target)) =
+                upstream.pick(course.tried, ctx.worker.clock.now(), random, is_repeatable)
+            else {
+                return Err(Stop::refused(Phase::Queue, Fault::NoTarget));
             };
-            attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
-            let Stop::Upstream(failure) = stop else { return Err(stop) };
-            let was_reused = attempt_log::current(self.record).reuse.is_some();
-            let may_retry = self.may_retry(&failure, was_reused);
-            last_failure = Some(failure);
-            if !may_retry {
-                break;
-            }
-            if was_reused {
-                fresh = true;
-            } else if index < 64 {
-                tried |= 1 << index;
+            self.collect_for(target).await?;
+            let before = std::mem::take(&mut course.before);
+            attempt_log::begin(ctx, self.record, self.destination, target, before);
+            course.left -= 1;
+            match self.attempt(target, course.fresh).await {
+                Ok(answered) => {
+                    if !self.is_worth_another(&answered, index, &mut course) {
+                        return Ok(answered);
+                    }
+                }
+                Err(failed) => self.after(failed, index, target, &mut course).await?,
             }
         }
-        Err(match last_failure {
-            Some(failure) => Stop::Upstream(failure),
-            None => Stop::refused(Phase::Queue, Fault::NoTarget),
-        })
     }
 
-    /// Reads the request body where this target must be told its length first. Before there is a connection: a worker that
-    /// has accepted one waits for the request, and not for long.
+    /// Judges an answer; whether another target may do better, and is asked.
+    fn is_worth_another(&mut self, answered: &Answered, index: usize, course: &mut Course) -> bool {
+        let ctx = self.ctx;
+        let (upstream, target) = (&self.destination.upstream, &answered.lease.target);
+        let now = ctx.worker.clock.now();
+        let status = self.scratch.response.status;
+        upstream.observe(target, now, retry::outcome_of_status(status));
+        if !retry::is_bad_answer(status) {
+            let took = attempt_log::current(self.record).await_head.unwrap_or_default();
+            target.state.latency.observe(now, took);
+            return false;
+        }
+        let tried = course.tried | bit(index);
+        let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
+        let may = is_repeatable && course.left > 0 && self.has_body();
+        if !(may && upstream.has_other(tried, now) && upstream.pay_retry(now)) {
+            return false;
+        }
+        let counts = answered.lease.connection.counts();
+        attempt_log::finish(ctx, self.record, target, now, counts, Ending::ANSWERED);
+        course.tried = tried;
+        course.before.why = Some(RetryRule::BadAnswer);
+        true
+    }
+
+    /// Decides how to go on after an attempt that came to nothing; the stop is that of the exchange if it ends here.
+    async fn after(
+        &mut self,
+        failed: Failed,
+        index: usize,
+        target: &Arc<Target>,
+        course: &mut Course,
+    ) -> Result<(), Stop> {
+        let ctx = self.ctx;
+        let upstream = self.destination.upstream.clone();
+        let Failed { stop, lease } = failed;
+        attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
+        let Stop::Upstream(failure) = stop else { return Err(stop) };
+        // An idle connection that was closed says nothing of its target; one on which it was silent for too long does.
+        let is_reused = attempt_log::current(self.record).reuse.is_some();
+        let was_stale = is_reused && failure.limit.is_none();
+        let undelivered = was_stale && is_undelivered(&failure, lease.as_ref()).await;
+        drop(lease);
+        let now = ctx.worker.clock.tick();
+        if let Some(outcome) = retry::outcome(&failure, was_stale) {
+            upstream.observe(target, now, outcome);
+        }
+        let facts = retry::Facts { failure: &failure, has_body: self.has_body(), undelivered };
+        let Some(rule) = retry::after_failure(facts, &self.scratch.request) else {
+            return Err(Stop::Upstream(failure));
+        };
+        course.before.why = Some(rule);
+        course.fresh = was_stale;
+        if !was_stale {
+            course.tried |= bit(index);
+        }
+        let has_choice = was_stale || upstream.has_other(course.tried, now);
+        if rule == RetryRule::Unsent && !has_choice {
+            return match upstream.wait_until(now) {
+                Some(until) => self.wait_for(&upstream, until, course, failure).await,
+                None => Err(Stop::Upstream(failure)),
+            };
+        }
+        if !has_choice {
+            // It is alone, or the last: asked once more, because that is safe, unless it took all its time already.
+            course.left = course.left.min(usize::from(failure.limit.is_none() && !course.again));
+            (course.tried, course.again) = (0, true);
+        }
+        let may_repeat = course.left > 0 && (!retry::costs(rule, was_stale) || upstream.pay_retry(now));
+        if may_repeat { Ok(()) } else { Err(Stop::Upstream(failure)) }
+    }
+
+    /// Waits until a target has begun to accept, and starts anew then; the failure of before stands when none does in time.
+    /// A client that leaves leaves.
+    async fn wait_for(
+        &mut self,
+        upstream: &Upstream,
+        until: Instant,
+        course: &mut Course,
+        failure: Failure,
+    ) -> Result<(), Stop> {
+        let ctx = self.ctx;
+        let begun = ctx.worker.clock.tick();
+        let Some(place) = upstream.wait() else { return Err(Stop::Upstream(failure)) };
+        let mut accepting = std::pin::pin!(place.accepting());
+        accepting.as_mut().enable();
+        let total = Expiry::total(ctx, &self.destination.route.timeouts, Phase::Queue);
+        let total = total.filter(|total| total.at < until);
+        let mut timer = ctx.worker.lend_timer();
+        let came = poll_fn(|cx| {
+            // It may have come back between the failure and here.
+            if upstream.wait_until(begun).is_none() || accepting.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(true));
+            }
+            if self.client.body_is_read() && self.client.poll_gone(cx).is_ready() {
+                let stop = Stop::Client { failure: ClientFailure::Gone, phase: Phase::Queue };
+                return Poll::Ready(Err(stop));
+            }
+            match total {
+                Some(total) => timer.poll(total.at, cx).map(|()| Err(total.stop())),
+                None => timer.poll(until, cx).map(|()| Ok(false)),
+            }
+        })
+        .await;
+        ctx.worker.return_timer(timer);
+        if !came? {
+            return Err(Stop::Upstream(failure));
+        }
+        let waited = ctx.worker.clock.tick().duration_since(begun);
+        let before = Before { waited: Some(waited), ..course.before };
+        *course = Course { tried: 0, fresh: false, before, left: ATTEMPTS_MAX, again: false };
+        Ok(())
+    }
+
+    /// Reads the request body before there is a connection, where that is for the better: a target must be told its length
+    /// first, or a small one need not keep a worker waiting that serves one request at a time. What was collected can be
+    /// sent again.
     async fn collect_for(&mut self, target: &Target) -> Result<(), Stop> {
-        let needs_length = target.settings.scheme == Scheme::Uwsgi && self.facts.framing == Framing::Chunked;
-        if needs_length && self.scratch.collected.is_none() {
+        let scheme = target.settings.scheme;
+        let collect = match self.facts.framing {
+            Framing::Chunked => scheme == Scheme::Uwsgi,
+            Framing::Length(length) => {
+                matches!(scheme, Scheme::Http | Scheme::Uwsgi)
+                    && length <= collect::SMALL_BYTES
+                    && collect::has_room(self.ctx, length)
+                    && !self.facts.upgrade
+                    && !self.is_grpc()
+            }
+            Framing::None | Framing::Close => false,
+        };
+        if collect && self.scratch.collected.is_none() {
             let timeouts = &self.destination.route.timeouts;
             self.scratch.collected = Some(collect::body(self.ctx, self.client, timeouts).await?);
         }
         Ok(())
     }
 
-    fn may_retry(&self, failure: &Failure, was_reused: bool) -> bool {
-        let has_body_left = self.client.counts().0 == 0 || self.scratch.collected.is_some();
-        match failure.fault.retry() {
-            Retry::Unsent => has_body_left,
-            // The pooled connection had been closed by the target before it saw the request, most likely; for an
-            // idempotent method it does not matter.
-            Retry::IfIdempotent => {
-                let is_idempotent = self.scratch.request.method.is_idempotent();
-                was_reused && has_body_left && is_idempotent && failure.limit.is_none()
-            }
-            Retry::Never => false,
-        }
+    /// Whether the whole request can be sent again.
+    fn has_body(&self) -> bool {
+        self.client.counts().0 == 0 || self.scratch.collected.is_some()
     }
 
     async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Answered, Failed> {
@@ -136,9 +282,12 @@ impl<D: Downstream> Trial<'_, D> {
 
     /// The pace that the request body must have. The messages of a gRPC stream come when there is something to say.
     fn body_rate(&self) -> u64 {
+        if self.is_grpc() { 0 } else { self.ctx.listening.settings().limits.body_rate }
+    }
+
+    fn is_grpc(&self) -> bool {
         let kind = self.scratch.request.fields.get(Known::ContentType).unwrap_or_default();
-        let is_grpc = kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC));
-        if is_grpc { 0 } else { self.ctx.listening.settings().limits.body_rate }
+        kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
     }
 
     /// Encodes the request for this target.

@@ -5,15 +5,30 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use model::{Attempt, Ending, Exchange, Fault, Party, Phase};
+use model::{Attempt, Ending, Exchange, Fault, Party, Phase, RetryRule};
 use upstream::{DialTimes, Failure, Lease, Target};
 
 use crate::client::ClientFailure;
 use crate::exchange::{Context, Stop};
 use crate::route::Destination;
 
+/// What led to an attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// The rule by which it follows the attempt before.
+    pub why: Option<RetryRule>,
+    /// How long a target that accepts was waited for.
+    pub waited: Option<Duration>,
+}
+
 /// Begins the next attempt.
-pub(crate) fn begin(ctx: Context<'_>, record: &mut Exchange, destination: &Destination, target: &Target) {
+pub(crate) fn begin(
+    ctx: Context<'_>,
+    record: &mut Exchange,
+    destination: &Destination,
+    target: &Target,
+    before: Before,
+) {
     // One attempt is the rule; room for four, as a push would make, costs more than the rest of the record.
     record.attempts.reserve_exact(1);
     record.attempts.push(Attempt {
@@ -35,6 +50,8 @@ pub(crate) fn begin(ctx: Context<'_>, record: &mut Exchange, destination: &Desti
         ending: Ending::ANSWERED,
         peer_end: None,
         errno: None,
+        why: before.why,
+        waited: before.waited,
         tls_alert: None,
         limit: None,
         detail: None,

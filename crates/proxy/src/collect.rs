@@ -21,6 +21,14 @@ const COLLECTED_MAX: usize = 16 << 20;
 /// Held in memory by all requests of a worker.
 const COLLECTED_TOTAL_MAX: usize = 64 << 20;
 
+/// A body of up to this size is read before its target is chosen.
+pub(crate) const SMALL_BYTES: u64 = 64 << 10;
+
+/// Whether the worker may hold so much more.
+pub(crate) fn has_room(ctx: Context<'_>, bytes: u64) -> bool {
+    ctx.worker.collected.get() as u64 + bytes <= COLLECTED_TOTAL_MAX as u64
+}
+
 /// A collected body, counted for as long as it is held.
 #[derive(Debug)]
 pub(crate) struct Collected {

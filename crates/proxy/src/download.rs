@@ -14,6 +14,7 @@ use crate::await_head::moved;
 use crate::client::{ClientFailure, DownloadFailure, Downstream};
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Stop};
+use crate::retry;
 use crate::upload::Turn;
 use crate::watch::Due;
 
@@ -43,6 +44,11 @@ pub(crate) async fn run<D: Downstream>(
         attempt_log::finish(ctx, record, &lease.target, now, counts, Ending::ANSWERED);
         ctx.worker.pool.release(lease, now);
     } else if let Err(stop) = &end {
+        if let Stop::Upstream(failure) = stop
+            && let Some(outcome) = retry::outcome(failure, false)
+        {
+            lease.upstream.observe(&lease.target, ctx.worker.clock.tick(), outcome);
+        }
         attempt_log::abandon(ctx, record, &lease.target, Some(&lease), stop);
     }
     end

@@ -21,6 +21,7 @@ mod listen;
 mod overload;
 mod pace;
 mod record;
+mod retry;
 mod route;
 mod server;
 mod serving;

@@ -5,6 +5,7 @@
 mod proxy {
     mod gateway;
 
+    mod avoidable;
     mod basics;
     mod faults;
     mod http2_clients;

@@ -88,6 +88,7 @@ pub struct UpstreamBuilder {
     path: Option<PathBuf>,
     tls: Option<Arc<ServerConfig>>,
     streams: Option<u32>,
+    address: Option<SocketAddr>,
 }
 
 impl UpstreamBuilder {
@@ -117,6 +118,12 @@ impl UpstreamBuilder {
         self.start(Conversation::Answer(Arc::new(answer)))
     }
 
+    /// At an address that another upstream had before.
+    pub fn at(mut self, address: SocketAddr) -> UpstreamBuilder {
+        self.address = Some(address);
+        self
+    }
+
     /// The streams that a connection of HTTP/2 may have at once.
     pub fn streams(mut self, max: u32) -> UpstreamBuilder {
         self.streams = Some(max);
@@ -133,7 +140,8 @@ impl UpstreamBuilder {
         let (listener, address) = match &self.path {
             Some(path) => (Listener::Unix(UnixListener::bind(path).expect("the path is free")), None),
             None => {
-                let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("port 0 can be bound");
+                let address = self.address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+                let listener = std::net::TcpListener::bind(address).expect("the address is free");
                 listener.set_nonblocking(true).expect("a socket can be non-blocking");
                 let address = listener.local_addr().expect("a bound socket has an address");
                 let listener = TcpListener::from_std(listener).expect("a runtime must be there");

@@ -135,6 +135,14 @@ impl Connection {
         }
     }
 
+    /// See `Http1::is_undelivered`; over HTTP/2 the protocol itself tells what was not processed.
+    pub async fn is_undelivered(&self) -> bool {
+        match self {
+            Connection::Http1(connection) => connection.is_undelivered().await,
+            Connection::Http2(_) => false,
+        }
+    }
+
     /// The raw stream after a 101; `None` where the protocol has no such thing.
     pub fn into_tunnel(self) -> Option<(Transport, BytesMut)> {
         match self {

@@ -151,7 +151,10 @@ fn connect_failure(error: &io::Error) -> Failure {
     }
 }
 
-async fn connect_any(addresses: &[std::net::IpAddr], port: u16) -> io::Result<(TcpStream, SocketAddr)> {
+pub(crate) async fn connect_any(
+    addresses: &[std::net::IpAddr],
+    port: u16,
+) -> io::Result<(TcpStream, SocketAddr)> {
     let mut rest = addresses.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(*ip, port));
     let mut running = FuturesUnordered::new();
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);

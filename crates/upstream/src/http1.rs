@@ -15,7 +15,11 @@ use crate::body::{
 use crate::buffers;
 use crate::connection::{Request, UploadFailure};
 use crate::failure::{Failure, excerpt};
+use crate::idle_limit::keep_alive_timeout;
 use crate::io::{Output, Transport};
+
+/// How long the reset may take that ends a connection whose peer is gone; waited for in steps that double.
+const CLOSE_MAX: Duration = Duration::from_millis(64);
 
 /// A connection that carries one exchange at a time.
 #[derive(Debug)]
@@ -37,6 +41,10 @@ pub struct Http1 {
     pub(crate) served: u32,
     pub(crate) created: Instant,
     pub(crate) idle_since: Instant,
+    /// When it was last seen to be good while it idled.
+    pub(crate) alive_at: Instant,
+    /// For how long the target says that it keeps an idle connection.
+    announced_idle: Option<Duration>,
 }
 
 impl Http1 {
@@ -56,6 +64,8 @@ impl Http1 {
             served: 0,
             created: now,
             idle_since: now,
+            alive_at: now,
+            announced_idle: None,
         }
     }
 
@@ -127,6 +137,8 @@ impl Http1 {
                     bytes::Buf::advance(&mut self.input, consumed);
                     if !facts.informational {
                         self.incoming = Incoming::new(facts.framing);
+                        let announced = head.fields.get(Known::KeepAlive).and_then(keep_alive_timeout);
+                        self.announced_idle = announced.or(self.announced_idle);
                         // Some applications send the body of a HEAD response all the same. It may come late, and
                         // would be taken for the next response.
                         let is_clear = *method != Method::Head
@@ -216,6 +228,7 @@ impl Http1 {
     pub(crate) fn park(&mut self, now: Instant) {
         self.served += 1;
         self.idle_since = now;
+        self.alive_at = now;
         buffers::give_back(std::mem::take(&mut self.input));
         self.sent_before += self.output.total();
         self.output.reset();
@@ -231,7 +244,7 @@ impl Http1 {
 
     /// Looks, without waiting, whether an idle connection is still good: a close, an error or unasked-for bytes all
     /// mean that it is not.
-    pub(crate) fn is_alive(&mut self) -> bool {
+    pub(crate) fn is_alive(&mut self, now: Instant) -> bool {
         if let Transport::Tls(_) = self.io {
             // Session tickets and the like are none of these: TLS has to read them before the socket is asked.
             let mut probe = buffers::lend();
@@ -242,7 +255,35 @@ impl Http1 {
                 return false;
             }
         }
-        self.io.socket().is_quiet()
+        let is_quiet = self.io.socket().is_quiet();
+        if is_quiet {
+            self.alive_at = now;
+        }
+        is_quiet
+    }
+
+    /// For how long the target keeps an idle connection, if it has said so.
+    pub(crate) fn announced_idle(&self) -> Option<Duration> {
+        self.announced_idle
+    }
+
+    /// Whether the request is taken as undelivered: the target had closed its side, its kernel has acknowledged nothing of
+    /// the request, and the socket comes to its end, as it does when nobody is there any more to read. That servers do not
+    /// execute what they read after they have closed their side is an assumption; a test per server stands behind it.
+    pub(crate) async fn is_undelivered(&self) -> bool {
+        let Transport::Plain(socket) = &self.io else { return false };
+        let mut wait = Duration::from_millis(1);
+        while self.bytes_acked() == Some(0) {
+            if socket.is_closed() {
+                return true;
+            }
+            if wait > CLOSE_MAX {
+                return false;
+            }
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        false
     }
 
     pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {
@@ -285,5 +326,143 @@ impl Source for Http1 {
 
     fn trailers(&self) -> Option<&Fields> {
         self.incoming.trailers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::Socket;
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use wire::RequestHead;
+
+    struct Nothing;
+
+    impl Source for Nothing {
+        type Failure = Infallible;
+
+        fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Offer, Infallible>> {
+            Poll::Ready(Ok(Offer::End))
+        }
+
+        fn piece(&self) -> &[u8] {
+            b""
+        }
+
+        fn consume(&mut self, _: usize) {}
+
+        fn take(&mut self, _: usize) -> Bytes {
+            Bytes::new()
+        }
+
+        fn trailers(&self) -> Option<&Fields> {
+            None
+        }
+    }
+
+    const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, fields: 20, target_bytes: 0 };
+
+    /// One request on the connection, and the failure that follows.
+    async fn fail(connection: &mut Http1) -> Failure {
+        let mut head = RequestHead::default();
+        wire::parse_request(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+            &LIMITS_OF_REQUESTS,
+            &mut head,
+        )
+        .unwrap()
+        .unwrap();
+        send(connection, &head).await;
+        let mut response = ResponseHead::default();
+        poll_fn(|cx| connection.poll_head(&Method::Post, &LIMITS, &mut response, cx)).await.unwrap_err()
+    }
+
+    const LIMITS_OF_REQUESTS: HeadLimits = HeadLimits { head_bytes: 4096, fields: 20, target_bytes: 100 };
+
+    async fn send(connection: &mut Http1, head: &RequestHead) {
+        let request = Request {
+            head,
+            target: "/",
+            scheme: "http",
+            authority: "a",
+            framing: Framing::None,
+            script_name: "",
+            client: None,
+            listener: None,
+        };
+        connection.start(&request).unwrap();
+        poll_fn(|cx| connection.poll_upload(&mut Nothing, cx)).await.unwrap();
+    }
+
+    /// A connection that has served a request and idles, and the other end of it.
+    async fn used() -> (Http1, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut peer = listener.accept().await.unwrap().0;
+        let mut connection = Http1::new(Transport::Plain(Socket::Tcp(stream)), false);
+        let mut head = RequestHead::default();
+        wire::parse_request(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &LIMITS_OF_REQUESTS, &mut head)
+            .unwrap()
+            .unwrap();
+        send(&mut connection, &head).await;
+        let mut buffer = [0; 256];
+        let read = peer.read(&mut buffer).await.unwrap();
+        assert!(buffer[..read].ends_with(b"\r\n\r\n"));
+        peer.write_all(b"HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=5\r\n\r\n").await.unwrap();
+        let mut response = ResponseHead::default();
+        poll_fn(|cx| connection.poll_head(&Method::Get, &LIMITS, &mut response, cx)).await.unwrap();
+        assert!(connection.is_reusable());
+        assert_eq!(connection.announced_idle(), Some(Duration::from_secs(5)));
+        connection.park(Instant::now());
+        (connection, peer)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_to_somebody_who_has_left_is_undelivered() {
+        let (mut connection, peer) = used().await;
+        drop(peer);
+        let failure = fail(&mut connection).await;
+        assert_eq!((failure.fault, failure.peer_end), (Fault::EarlyClose, Some(model::PeerEnd::Fin)));
+        assert_eq!(connection.bytes_acked(), Some(0));
+        assert!(connection.is_undelivered().await);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_request_that_was_read_may_have_been_executed() {
+        let (mut connection, mut peer) = used().await;
+        let reading = async {
+            let mut buffer = [0; 256];
+            assert!(peer.read(&mut buffer).await.unwrap() > 0);
+            drop(peer);
+        };
+        let (failure, ()) = tokio::join!(fail(&mut connection), reading);
+        assert_eq!(failure.fault, Fault::EarlyClose);
+        assert!(!connection.is_undelivered().await);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_target_that_has_only_closed_its_side_may_still_read() {
+        let (mut connection, mut peer) = used().await;
+        peer.shutdown().await.unwrap();
+        let failure = fail(&mut connection).await;
+        assert_eq!(failure.fault, Fault::EarlyClose);
+        assert!(!connection.is_undelivered().await);
+        drop(peer);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_reset_proves_nothing() {
+        let (mut connection, peer) = used().await;
+        socket2::SockRef::from(&peer).set_linger(Some(Duration::ZERO)).unwrap();
+        let closing = async {
+            peer.readable().await.unwrap();
+            drop(peer);
+        };
+        let (failure, ()) = tokio::join!(fail(&mut connection), closing);
+        // That it was acknowledged or not is no matter then: the rule is not asked.
+        assert_eq!((failure.fault, failure.peer_end), (Fault::Reset, Some(model::PeerEnd::Rst)));
     }
 }

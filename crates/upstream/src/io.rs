@@ -5,7 +5,7 @@
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -67,35 +67,40 @@ impl Socket {
 
     /// How many bytes the peer's kernel has acknowledged on this connection (`TCP_INFO.tcpi_bytes_acked`).
     pub fn bytes_acked(&self) -> Option<u64> {
+        let bytes = self.tcp_info()?.get(TCPI_BYTES_ACKED..TCPI_BYTES_ACKED + 8)?.try_into().ok()?;
+        Some(u64::from_ne_bytes(bytes))
+    }
+
+    /// Whether the connection has come to its end in both directions, or to a reset.
+    pub fn is_closed(&self) -> bool {
+        self.tcp_info().is_some_and(|info| info.first() == Some(&TCP_CLOSE))
+    }
+
+    /// `struct tcp_info`, if the kernel gives as much of it as is used here.
+    fn tcp_info(&self) -> Option<[u8; TCP_INFO_USED]> {
+        use std::os::fd::AsRawFd;
         let Socket::Tcp(stream) = self else { return None };
-        tcp_bytes_acked(stream.as_fd())
+        let mut info = [0u8; TCP_INFO_USED];
+        let mut length = info.len() as libc::socklen_t;
+        // SAFETY: `info` and `length` are valid for writes, and the kernel writes at most `length` bytes.
+        let result = unsafe {
+            libc::getsockopt(
+                stream.as_fd().as_raw_fd(),
+                libc::IPPROTO_TCP,
+                libc::TCP_INFO,
+                info.as_mut_ptr().cast(),
+                &mut length,
+            )
+        };
+        (result == 0 && length as usize == TCP_INFO_USED).then_some(info)
     }
 }
 
-/// Offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h); there since Linux 4.1.
+/// Offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h); there since Linux 4.1. The state is its first byte.
 const TCPI_BYTES_ACKED: usize = 120;
-
-fn tcp_bytes_acked(fd: BorrowedFd<'_>) -> Option<u64> {
-    use std::os::fd::AsRawFd;
-    let mut info = [0u8; 256];
-    let mut length = info.len() as libc::socklen_t;
-    // SAFETY: `info` and `length` are valid for writes, and the kernel writes at most `length` bytes.
-    let result = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            info.as_mut_ptr().cast(),
-            &mut length,
-        )
-    };
-    let end = TCPI_BYTES_ACKED + 8;
-    if result != 0 || (length as usize) < end {
-        return None;
-    }
-    let bytes = info.get(TCPI_BYTES_ACKED..end)?;
-    Some(u64::from_ne_bytes(bytes.try_into().ok()?))
-}
+const TCP_INFO_USED: usize = TCPI_BYTES_ACKED + 8;
+/// include/net/tcp_states.h
+const TCP_CLOSE: u8 = 7;
 
 impl Transport {
     pub fn socket(&self) -> &Socket {

@@ -3,16 +3,22 @@
 //! It knows upstreams and targets, not routes and policies. An attempt is driven by polling: the caller owns both
 //! sides of an exchange and decides what a failure means; this crate says exactly how it came about.
 
+mod balance;
 pub mod body;
+mod budget;
 pub mod buffers;
 mod connection;
 mod dial;
 mod failure;
+pub mod health;
 mod http1;
 mod http2;
 pub mod http2_stream;
+mod idle_limit;
 pub mod io;
+mod latency;
 mod pool;
+mod probe;
 mod pulse;
 mod resolve;
 mod target;
@@ -23,4 +29,4 @@ pub use dial::{Addresses, DialTimes, Purpose};
 pub use failure::Failure;
 pub use pool::{Lease, Pool, SWEEP_EVERY, head_limits};
 pub use resolve::Resolver;
-pub use target::{Registry, Target, TargetState, Upstream};
+pub use target::{Registry, Target, TargetState, Upstream, Waiting};

@@ -113,7 +113,7 @@ impl Pool {
         let mut targets = self.targets.borrow_mut();
         let idle = targets.get_mut(&target.id)?;
         while let Some((mut connection, open)) = idle.http1.pop() {
-            if connection.outlived(now, idle.settings.idle, idle.settings.age) || !connection.is_alive() {
+            if !is_good(&mut connection, target, idle.settings, now) {
                 continue;
             }
             let idle_for = now.saturating_duration_since(connection.idle_since);
@@ -142,6 +142,9 @@ impl Pool {
         if !(connection.is_reusable() && may_share && target.is_at(open.address)) {
             return;
         }
+        if let Some(limit) = connection.announced_idle() {
+            target.state.idle_limit.announced(limit);
+        }
         connection.park(now);
         self.with_idle(&upstream, &target, |idle| {
             if idle.http1.len() < idle.settings.idle_max {
@@ -167,9 +170,7 @@ impl Pool {
             let settings = idle.settings;
             let target = &idle.target;
             idle.http1.retain_mut(|(connection, open)| {
-                !connection.outlived(now, settings.idle, settings.age)
-                    && connection.is_alive()
-                    && target.is_at(open.address)
+                is_good(connection, target, settings, now) && target.is_at(open.address)
             });
             // Exchanges under way keep their connection to their end.
             idle.http2.retain_mut(|(connection, open)| {
@@ -186,6 +187,20 @@ impl Pool {
     pub fn idle_count(&self) -> usize {
         self.targets.borrow().values().map(|idle| idle.http1.len() + idle.http2.len()).sum()
     }
+}
+
+/// Whether an idle connection can take another request. One that its target has closed teaches how long it may idle.
+fn is_good(connection: &mut Http1, target: &Target, settings: model::gateway::Pool, now: Instant) -> bool {
+    let idle_limit = &target.state.idle_limit;
+    if connection.outlived(now, idle_limit.retire_after(now, settings.idle), settings.age) {
+        return false;
+    }
+    let alive_until = connection.alive_at;
+    let is_alive = connection.is_alive(now);
+    if !is_alive {
+        idle_limit.closed_after(now, alive_until.saturating_duration_since(connection.idle_since));
+    }
+    is_alive
 }
 
 impl Open {

@@ -68,6 +68,11 @@ impl Resolver {
         Arc::new(Resolver { runtime, lookup, names: Arc::default() })
     }
 
+    /// Where lookups run.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Starts to keep a name resolved, or joins those who already do.
     pub fn name(&self, host: &str) -> ResolvedName {
         let (receiver, sender) = self.names.join(host);

@@ -5,12 +5,21 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use model::gateway::{Endpoint, Scheme};
 use rustls::pki_types::ServerName;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
 
+use crate::balance::{Candidate, choose};
+use crate::budget::RetryBudget;
+use crate::health::{Admission, Condition, Health, HealthRules, Outcome};
+use crate::idle_limit::IdleLimit;
+use crate::latency::Latency;
+use crate::probe;
 use crate::resolve::{Resolution, ResolvedName, Resolver};
 use crate::tls::{self, CertificateError, ClientTls};
 
@@ -19,9 +28,11 @@ use crate::tls::{self, CertificateError, ClientTls};
 pub struct Upstream {
     pub settings: Arc<model::gateway::Upstream>,
     pub targets: Vec<Arc<Target>>,
-    /// Target indices in an order that spreads the weights smoothly.
-    order: Box<[u16]>,
-    next: AtomicUsize,
+    rules: HealthRules,
+    budget: Mutex<RetryBudget>,
+    waiters: Arc<Waiters>,
+    /// Where probes run.
+    runtime: tokio::runtime::Handle,
     pub(crate) tls: Option<ClientTls>,
     /// The state of the certificate files it was made from.
     tls_files: u64,
@@ -43,6 +54,11 @@ pub struct Target {
 /// What the process knows of a target.
 #[derive(Debug, Default)]
 pub struct TargetState {
+    health: Mutex<Health>,
+    /// A connection was made at least once.
+    accepted: AtomicBool,
+    pub latency: Latency,
+    pub idle_limit: IdleLimit,
     /// Attempts under way.
     pub in_flight: AtomicUsize,
     pub attempts: AtomicU64,
@@ -81,12 +97,13 @@ impl Registry {
             .iter()
             .map(|target| self.target(settings, target))
             .collect::<Result<Vec<_>, _>>()?;
-        let weights: Vec<u32> = settings.targets.iter().map(|target| target.weight).collect();
         Ok(Arc::new(Upstream {
             settings: settings.clone(),
             targets,
-            order: smooth_order(&weights),
-            next: AtomicUsize::new(0),
+            rules: HealthRules::default(),
+            budget: Mutex::new(RetryBudget::new(Instant::now())),
+            waiters: Arc::default(),
+            runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
         }))
@@ -138,6 +155,16 @@ impl Registry {
 }
 
 impl Target {
+    fn candidate(&self, index: usize, share: f64, now: Instant) -> Candidate {
+        Candidate {
+            index,
+            share: share * f64::from(self.settings.weight),
+            latency: self.state.latency.average(now),
+            in_flight: self.state.in_flight.load(Ordering::Relaxed),
+            failures: self.state.lock().failures(),
+        }
+    }
+
     /// Whether a connection to this address is still one to this target: its name may have moved.
     pub(crate) fn is_at(&self, address: Option<SocketAddr>) -> bool {
         match (&self.name, address) {
@@ -163,63 +190,165 @@ impl Upstream {
         *self.settings == *settings && self.tls_files == tls::files_digest(&settings.tls)
     }
 
-    /// The next target by weighted round robin, leaving out those already tried (a bit per index; targets past the
-    /// 64th are never left out).
-    pub fn pick(&self, tried: u64) -> Option<(usize, &Arc<Target>)> {
-        // A second choice for the same request must not move the turn of the next one, or a dead target would be the first
-        // choice of every request.
-        let start = if tried == 0 {
-            self.next.fetch_add(1, Ordering::Relaxed)
-        } else {
-            self.next.load(Ordering::Relaxed)
+    /// The next target, leaving out those already tried (a bit per index; targets past the 64th are never left out).
+    /// `random` are 64 bits of chance; `may_try` says whether the request may be the trial of a doubtful target.
+    pub fn pick(
+        &self,
+        tried: u64,
+        now: Instant,
+        random: u64,
+        may_try: bool,
+    ) -> Option<(usize, &Arc<Target>)> {
+        if let ([only], 0) = (&*self.targets, tried) {
+            return Some((0, only));
+        }
+        let untried = || {
+            let targets = self.targets.iter().enumerate();
+            targets.filter(|(index, _)| *index >= 64 || tried & (1 << index) == 0)
         };
-        (0..self.order.len()).find_map(|step| {
-            let at = start.wrapping_add(step) % self.order.len();
-            let index = usize::from(*self.order.get(at)?);
+        let mut candidates: SmallVec<[Candidate; 8]> = SmallVec::new();
+        for (index, target) in untried() {
+            match target.state.admit(&self.rules, now, may_try) {
+                Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
+                Admission::Trial => return Some((index, target)),
+                Admission::No => {}
+            }
+        }
+        let index = match choose(&candidates, random) {
+            Some(index) => index,
+            // All are out: the one that is soonest to be asked again is the least bad.
+            None => untried().min_by_key(|(_, target)| target.state.condition().badness(now))?.0,
+        };
+        self.targets.get(index).map(|target| (index, target))
+    }
+
+    /// Whether a target other than those tried would be admitted.
+    pub fn has_other(&self, tried: u64, now: Instant) -> bool {
+        self.targets.iter().enumerate().any(|(index, target)| {
             let was_tried = index < 64 && tried & (1 << index) != 0;
-            if was_tried { None } else { self.targets.get(index).map(|target| (index, target)) }
+            !was_tried && matches!(target.state.lock().admission(&self.rules, now), Admission::Share(_))
         })
     }
-}
 
-/// Spreads weights as evenly as possible over one round: at each step everyone gains its weight, and the highest is
-/// taken and pays the sum.
-fn smooth_order(weights: &[u32]) -> Box<[u16]> {
-    let divisor = weights.iter().copied().fold(0, greatest_common_divisor).max(1);
-    let weights: Vec<i64> = weights.iter().map(|weight| i64::from(weight / divisor)).collect();
-    let sum: i64 = weights.iter().sum();
-    let mut credit = vec![0i64; weights.len()];
-    let mut order = Vec::new();
-    for _ in 0..sum {
-        let mut best = 0;
-        for (index, weight) in weights.iter().enumerate() {
-            if let Some(own) = credit.get_mut(index) {
-                *own += weight;
-            }
-            if credit.get(index) > credit.get(best) {
-                best = index;
-            }
+    /// What an attempt says of its target.
+    pub fn observe(&self, target: &Arc<Target>, now: Instant, outcome: Outcome) {
+        let state = &target.state;
+        if outcome != Outcome::Unreachable && !state.accepted.load(Ordering::Relaxed) {
+            state.accepted.store(true, Ordering::Relaxed);
         }
-        if let Some(taken) = credit.get_mut(best) {
-            *taken -= sum;
+        if outcome == Outcome::Good && state.lock().is_well() {
+            return;
         }
-        order.push(best as u16);
+        // Counted before the lock: states are never locked within each other.
+        let out = self.targets.iter().filter(|other| !other.state.lock().is_up()).count();
+        let may_eject = (out + 1) * 2 <= self.targets.len();
+        let changed = state.lock().observe(&self.rules, now, outcome, may_eject);
+        if let Some(Condition::Unreachable { .. }) = changed {
+            self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.waiters.clone()));
+        }
+        if let Some(Condition::Up { .. }) = changed {
+            self.waiters.accepting.notify_waiters();
+        }
     }
-    order.into()
+
+    /// A request came; it earns a part of a retry.
+    pub fn request(&self, now: Instant) {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).request(now);
+    }
+
+    /// Whether the budget allows another attempt; it is then paid for.
+    pub fn pay_retry(&self, now: Instant) -> bool {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).retry(now)
+    }
+
+    /// Until when a request may wait for a target that accepts connections: only while none does, for the first seconds of
+    /// that, and if one ever has.
+    pub fn wait_until(&self, now: Instant) -> Option<Instant> {
+        let mut began = None;
+        let mut accepted = false;
+        for target in &self.targets {
+            let Condition::Unreachable { since } = target.state.condition() else { return None };
+            began = began.max(Some(since));
+            accepted |= target.state.accepted.load(Ordering::Relaxed);
+        }
+        let until = began? + OUTAGE_MAX;
+        (accepted && now < until).then_some(until)
+    }
+
+    /// A place among those who wait; `None` when there are too many.
+    pub fn wait(&self) -> Option<Waiting> {
+        let before = self.waiters.count.fetch_add(1, Ordering::Relaxed);
+        // Given back by the drop.
+        let waiting = Waiting(self.waiters.clone());
+        (before < WAITERS_MAX).then_some(waiting)
+    }
+
+    /// Requests that wait now.
+    pub fn waiting(&self) -> usize {
+        self.waiters.count.load(Ordering::Relaxed)
+    }
 }
 
-fn greatest_common_divisor(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
+/// How long after its last target stopped accepting an upstream is waited for.
+const OUTAGE_MAX: Duration = Duration::from_secs(5);
+/// Requests of one upstream that may wait at once.
+const WAITERS_MAX: usize = 1_000;
+
+/// Who waits for a target that accepts.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    pub accepting: Notify,
+    count: AtomicUsize,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A place among those who wait.
+#[derive(Debug)]
+pub struct Waiting(Arc<Waiters>);
 
-    #[test]
-    fn weights_are_spread_not_bunched() {
-        assert_eq!(&*smooth_order(&[5, 1, 1]), [0, 0, 1, 0, 2, 0, 0]);
-        assert_eq!(&*smooth_order(&[200, 100]), [0, 1, 0]);
-        assert_eq!(&*smooth_order(&[1]), [0]);
+impl Waiting {
+    /// Ready when a target has begun to accept. Made before the targets are looked at once more, it misses none.
+    pub fn accepting(&self) -> tokio::sync::futures::Notified<'_> {
+        self.0.accepting.notified()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl TargetState {
+    fn lock(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn condition(&self) -> Condition {
+        self.lock().condition()
+    }
+
+    /// Ejections in a row so far.
+    pub fn ejections(&self) -> u32 {
+        self.lock().ejections()
+    }
+
+    /// A probe has connected.
+    pub(crate) fn reached(&self, now: Instant) {
+        self.accepted.store(true, Ordering::Relaxed);
+        self.lock().reached(now);
+    }
+
+    /// How far the target is admitted; a trial has then begun.
+    fn admit(&self, rules: &HealthRules, now: Instant, may_try: bool) -> Admission {
+        let mut health = self.lock();
+        match health.admission(rules, now) {
+            Admission::Trial if !may_try => Admission::No,
+            admission => {
+                if admission == Admission::Trial {
+                    health.begin_trial(now);
+                }
+                admission
+            }
+        }
     }
 }

@@ -11,7 +11,9 @@ shape! {
     Upstream {
         /// What routes call it.
         name: Name [required] "shop";
-        /// Where requests go; each one is a URL, or keys with values.
+        /// Where requests go; each one is a URL, or keys with values. Of two picked by chance, the one that will answer
+        /// sooner gets a request, by its latency and the requests it has. One that cannot be reached, or fails five times
+        /// in a row, gets none for a while.
         targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
         /// How long the steps of an attempt may take.
         timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
@@ -76,7 +78,7 @@ shape! {
     Pool {
         /// Idle connections kept per worker thread and target.
         idle_max: Whole<0, 100_000> [= "64"] "16";
-        /// How long one is kept idle. The default lies below the 2s after which Gunicorn closes; a request on a
+        /// How long one is kept idle, unless the target says or shows that it closes earlier. The default lies below the 2s after which Gunicorn closes; a request on a
         /// connection that the server is just closing is lost.
         idle: Time<1> [= "1500ms"] "4s";
         /// How old a connection may get.

@@ -3,7 +3,7 @@
 //! The names in the JSON are public and permanent; `clearway calls --format json` and the management API give the
 //! same document. Absent facts are left out; `ending.fault` is `null` where nothing went wrong.
 
-use model::{Attempt, Ending, Exchange, Limit, PeerEnd, Reuse, Timeline};
+use model::{Attempt, Ending, Exchange, Limit, PeerEnd, RetryRule, Reuse, Timeline};
 use std::time::Duration;
 
 use super::text;
@@ -87,6 +87,8 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
         target,
         address,
         started_micros,
+        why,
+        waited,
         reuse,
         resolve,
         connect,
@@ -115,11 +117,7 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
         out.push(b'"');
     }
     number(out, key!("started_us"), *started_micros);
-    flag(out, key!("reused"), reuse.is_some());
-    if let Some(Reuse { requests, idle }) = reuse {
-        number(out, key!("reuse_requests"), u64::from(*requests));
-        number(out, key!("reuse_idle_us"), micros(*idle));
-    }
+    write_reasons(out, *why, *waited, *reuse);
     step(out, key!("resolve_us"), resolve);
     step(out, key!("connect_us"), connect);
     step(out, key!("tls_us"), tls);
@@ -149,6 +147,19 @@ fn write_attempt(out: &mut Vec<u8>, attempt: &Attempt) {
     }
     optional(out, key!("detail"), detail.as_deref());
     out.push(b'}');
+}
+
+/// How the attempt came about, and its connection.
+fn write_reasons(out: &mut Vec<u8>, why: Option<RetryRule>, waited: Option<Duration>, reuse: Option<Reuse>) {
+    if let Some(why) = why {
+        plain(out, key!("why"), why.id());
+    }
+    step(out, key!("waited_us"), &waited);
+    flag(out, key!("reused"), reuse.is_some());
+    if let Some(Reuse { requests, idle }) = reuse {
+        number(out, key!("reuse_requests"), u64::from(requests));
+        number(out, key!("reuse_idle_us"), micros(idle));
+    }
 }
 
 fn write_ending(out: &mut Vec<u8>, ending: Ending) {

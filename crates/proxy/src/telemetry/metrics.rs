@@ -145,6 +145,8 @@ impl Metrics {
             status: _,
             peer_end: _,
             errno: _,
+            why: _,
+            waited: _,
             tls_alert: _,
             limit: _,
             detail: _,

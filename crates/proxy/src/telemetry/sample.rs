@@ -48,6 +48,8 @@ pub(super) fn answered() -> Exchange {
             ending: Ending::ANSWERED,
             peer_end: None,
             errno: None,
+            why: None,
+            waited: None,
             tls_alert: None,
             limit: None,
             detail: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{
     Attempt, Ending, Exchange, Fault, Limit, LimitName, Method, Party, PeerEnd, Phase, Protocol, RequestId,
-    Reuse, Timeline,
+    RetryRule, Reuse, Timeline,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -91,28 +91,33 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         option::of(limit()),
         option::of(boxed()),
     );
-    (who, reuse, steps, bytes, trouble).prop_map(|(who, reuse, steps, bytes, trouble)| Attempt {
-        upstream: who.0,
-        target: who.1,
-        address: who.2,
-        started_micros: who.3,
-        reuse,
-        resolve: steps.0,
-        connect: steps.1,
-        tls: steps.2,
-        send: steps.3,
-        await_head: steps.4,
-        total: steps.5,
-        bytes_sent: bytes.0,
-        bytes_received: bytes.1,
-        bytes_acked: bytes.2,
-        status: bytes.3,
-        ending: trouble.0,
-        peer_end: trouble.1,
-        errno: trouble.2,
-        tls_alert: trouble.3,
-        limit: trouble.4,
-        detail: trouble.5,
+    let before = (option::of(select(RetryRule::ALL)), option::of(duration()));
+    (who, before, reuse, steps, bytes, trouble).prop_map(|(who, before, reuse, steps, bytes, trouble)| {
+        Attempt {
+            why: before.0,
+            waited: before.1,
+            upstream: who.0,
+            target: who.1,
+            address: who.2,
+            started_micros: who.3,
+            reuse,
+            resolve: steps.0,
+            connect: steps.1,
+            tls: steps.2,
+            send: steps.3,
+            await_head: steps.4,
+            total: steps.5,
+            bytes_sent: bytes.0,
+            bytes_received: bytes.1,
+            bytes_acked: bytes.2,
+            status: bytes.3,
+            ending: trouble.0,
+            peer_end: trouble.1,
+            errno: trouble.2,
+            tls_alert: trouble.3,
+            limit: trouble.4,
+            detail: trouble.5,
+        }
     })
 }
 

@@ -191,6 +191,12 @@ impl BlockBuilder {
                 Limit::Time { max, .. } => put_duration(trouble, max),
             }
         }
+        if let Some(why) = attempt.why {
+            put_u64(trouble, self.strings.put(why.id()).into());
+        }
+        if let Some(waited) = attempt.waited {
+            put_duration(trouble, waited);
+        }
         if let Some(detail) = &attempt.detail {
             put_bytes(&mut self.columns.text, cut(detail).as_bytes());
         }
@@ -244,6 +250,8 @@ fn attempt_flags(attempt: &Attempt) -> u64 {
         | flag(attempt_flag::TLS_ALERT, attempt.tls_alert.is_some())
         | flag(attempt_flag::LIMIT, attempt.limit.is_some())
         | flag(attempt_flag::DETAIL, attempt.detail.is_some())
+        | flag(attempt_flag::WHY, attempt.why.is_some())
+        | flag(attempt_flag::WAITED, attempt.waited.is_some())
 }
 
 /// Turns the raw form into the stored one.

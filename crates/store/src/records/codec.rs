@@ -49,6 +49,8 @@ pub(super) mod attempt_flag {
     pub(in crate::records) const TLS_ALERT: u64 = 1 << 13;
     pub(in crate::records) const LIMIT: u64 = 1 << 14;
     pub(in crate::records) const DETAIL: u64 = 1 << 15;
+    pub(in crate::records) const WHY: u64 = 1 << 16;
+    pub(in crate::records) const WAITED: u64 = 1 << 17;
 }
 
 /// The bit where the condition holds.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Attempt, Ending, Exchange, Fault, Limit, LimitName, Method, Party, Phase, RequestId, Reuse, Timeline,
+    Attempt, Ending, Exchange, Fault, Limit, LimitName, Method, Party, Phase, RequestId, RetryRule, Reuse,
+    Timeline,
 };
 
 use super::bytes::{Corrupt, Cursor};
@@ -118,7 +119,16 @@ impl<'a> Rows<'a> {
         let has = |bit: u64| flags & bit != 0;
         let bytes_sent = c.sent.u64()?;
         let trouble = &mut c.trouble;
+        let errno = if_has(has(attempt_flag::ERRNO), || Ok(trouble.u32()? as i32))?;
+        let tls_alert = if_has(has(attempt_flag::TLS_ALERT), || trouble.byte())?;
+        let limit = if_has(has(attempt_flag::LIMIT), || read_limit(trouble, strings))?;
+        let why = if_has(has(attempt_flag::WHY), || {
+            by_id(RetryRule::ALL, RetryRule::id, strings.text(trouble.u32()?)?)
+        })?;
+        let waited = step(has(attempt_flag::WAITED), trouble)?;
         Ok(Attempt {
+            why,
+            waited,
             upstream: strings.shared(c.upstream.u32()?)?,
             target: strings.shared(c.target.u32()?)?,
             address: if_has(has(attempt_flag::ADDRESS), || {
@@ -140,9 +150,9 @@ impl<'a> Rows<'a> {
             status: if_has(has(attempt_flag::STATUS), || c.attempt_status.u16())?,
             ending: *self.endings.get(c.attempt_ending.u32()? as usize).ok_or(Corrupt)?,
             peer_end: codec::peer_end(flags),
-            errno: if_has(has(attempt_flag::ERRNO), || Ok(trouble.u32()? as i32))?,
-            tls_alert: if_has(has(attempt_flag::TLS_ALERT), || trouble.byte())?,
-            limit: if_has(has(attempt_flag::LIMIT), || read_limit(trouble, strings))?,
+            errno,
+            tls_alert,
+            limit,
             detail: if_has(has(attempt_flag::DETAIL), || c.text.text())?.map(Box::from),
         })
     }

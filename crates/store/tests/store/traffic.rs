@@ -121,6 +121,8 @@ impl Traffic {
                 ending: Ending::ANSWERED,
                 peer_end: None,
                 errno: None,
+                why: None,
+                waited: None,
                 tls_alert: None,
                 limit: None,
                 detail: None,

@@ -1,0 +1,164 @@
+//! No avoidable 502: what another target, another attempt or a little patience can answer is answered, and nothing is
+//! executed twice for it.
+
+use std::time::Duration;
+
+use model::RetryRule;
+use testkit::{Step, Upstream};
+
+use super::gateway::{Gateway, line};
+
+fn saying(status: &'static str) -> Upstream {
+    Upstream::answer(move |_| format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes())
+}
+
+fn several(targets: &[&str], more: &str) -> String {
+    let targets = targets.join("\", \"");
+    format!(
+        "upstreams: [{{ name: app, targets: [\"{targets}\"]{more} }}]\nservices: [{{ name: shop, upstream: app }}]\n"
+    )
+}
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx";
+
+#[tokio::test]
+async fn a_target_that_only_answers_503_is_asked_around_and_then_ejected() {
+    let (bad, good) = (saying("503 Service Unavailable"), saying("200 OK"));
+    let mut gateway = Gateway::start(&several(&[&bad.url(), &good.url()], ""));
+    let mut client = gateway.client().await;
+    for _ in 0..40 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let records = gateway.records(40).await;
+    let around = records.iter().filter(|record| record.attempts.len() == 2).count();
+    assert_eq!(around, bad.requests().len(), "each of its answers was asked around");
+    assert!((1..=5).contains(&around), "and then it was ejected: {around}");
+    let asked = records.iter().find(|record| record.attempts.len() == 2).unwrap();
+    assert_eq!(
+        line(asked),
+        "200 upstream done ok | upstream done ok status:503 | upstream done ok status:200"
+    );
+    assert_eq!(asked.attempts[1].why, Some(RetryRule::BadAnswer));
+}
+
+#[tokio::test]
+async fn other_methods_get_the_answer_that_came_and_no_more_than_until_the_ejection() {
+    let (bad, good) = (saying("503 Service Unavailable"), saying("200 OK"));
+    let gateway = Gateway::start(&several(&[&bad.url(), &good.url()], ""));
+    let mut client = gateway.client().await;
+    let mut failed = 0;
+    for _ in 0..40 {
+        failed += usize::from(client.exchange(POST).await.status == 503);
+    }
+    assert!((1..=5).contains(&failed), "{failed}");
+    assert_eq!(bad.requests().len(), failed, "none was executed twice");
+    assert_eq!(good.requests().len(), 40 - failed);
+}
+
+#[tokio::test]
+async fn the_only_target_is_waited_for_while_it_restarts() {
+    let before = saying("200 OK");
+    let address = before.address();
+    let mut gateway = Gateway::to(&before.url(), "");
+    assert_eq!(gateway.get("/").await.status, 200);
+    gateway.record().await;
+    drop(before);
+    let mut waiting = Vec::new();
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\n\r\n", POST] {
+        let mut client = gateway.client().await;
+        client.send(request).await;
+        waiting.push(client);
+    }
+    // Both have found the door closed when a third one, that leaves, is recorded.
+    let mut leaving = gateway.client().await;
+    leaving.send("GET /leaving HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let attempted = gateway.server().shared().clone();
+    testkit::within("three exchanges in flight", async {
+        while attempted.in_flight.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(leaving);
+    let left = gateway.record().await;
+    assert_eq!(line(&left), "499 client queue client-gone | upstream connect connect-refused ECONNREFUSED");
+    let after = Upstream::builder()
+        .at(address)
+        .answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nback".to_vec());
+    for client in &mut waiting {
+        assert_eq!(client.response("GET").await.body_text(), "back");
+    }
+    for record in gateway.records(2).await {
+        let last = record.attempts.last().unwrap();
+        assert_eq!(last.why, Some(RetryRule::Unsent));
+        assert!(last.waited.is_some(), "{}", line(&record));
+    }
+    assert_eq!(after.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_target_that_never_accepted_is_not_waited_for() {
+    let (refused, _socket) = testkit::refused();
+    let mut gateway = Gateway::to(&format!("http://{refused}"), "");
+    assert_eq!(gateway.get("/").await.status, 502);
+    let record = gateway.record().await;
+    assert_eq!(
+        line(&record),
+        "502 upstream connect connect-refused | upstream connect connect-refused ECONNREFUSED"
+    );
+}
+
+#[tokio::test]
+async fn an_idempotent_request_that_met_a_dying_worker_is_sent_again_and_another_is_not() {
+    let dying = [
+        vec![Step::ReadHead, Step::Close],
+        vec![Step::ReadHead, Step::send("HTTP/1.1 204 No Content\r\n\r\n"), Step::AwaitEnd],
+    ];
+    let upstream = Upstream::script(dying.clone());
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    assert_eq!(gateway.get("/").await.status, 204);
+    let record = gateway.record().await;
+    assert_eq!(
+        line(&record),
+        "204 upstream done ok | upstream await-head early-close fin | upstream done ok status:204"
+    );
+    assert_eq!(record.attempts[1].why, Some(RetryRule::Idempotent));
+
+    let reading = [vec![Step::ReadHead, Step::Read(1), Step::Close], dying[1].clone()];
+    let upstream = Upstream::script(reading.clone());
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    assert_eq!(gateway.client().await.exchange(POST).await.status, 502);
+    assert_eq!(
+        line(&gateway.record().await),
+        "502 upstream await-head early-close | upstream await-head early-close fin"
+    );
+    assert_eq!(upstream.connections(), 1);
+
+    // Its client says that it can be repeated.
+    let upstream = Upstream::script(reading);
+    let mut gateway = Gateway::to(&upstream.url(), "");
+    let keyed = POST.replace("Host: a", "Host: a\r\nIdempotency-Key: 7");
+    assert_eq!(gateway.client().await.exchange(&keyed).await.status, 204);
+    assert_eq!(gateway.record().await.attempts[1].why, Some(RetryRule::IdempotencyKey));
+}
+
+#[tokio::test]
+async fn a_slow_target_gets_next_to_nothing() {
+    let fast = saying("200 OK");
+    let slow = Upstream::script([vec![
+        Step::ReadHead,
+        Step::SendSlowly {
+            bytes: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".into(),
+            piece: 20,
+            gap: Duration::from_millis(50),
+        },
+        Step::AwaitEnd,
+    ]]);
+    let gateway = Gateway::start(&several(&[&fast.url(), &slow.url()], ""));
+    let mut client = gateway.client().await;
+    for _ in 0..200 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    let to_slow = slow.seen().connections.iter().filter(|connection| !connection.received.is_empty()).count();
+    assert!((1..=10).contains(&to_slow), "{to_slow} of 200");
+}
