@@ -71,6 +71,10 @@ class Gateway(Process):
         """The exchanges that `clearway calls` lists."""
         return parse_json(self.ask("calls", *flags, "--format", "json").stdout)
 
+    def upstreams(self) -> list[dict]:
+        """What `clearway upstreams` lists."""
+        return parse_json(self.ask("upstreams", "--format", "json").stdout)
+
     def call(self, *flags) -> dict:
         """The only exchange that `clearway calls` lists, as soon as it is recorded."""
         found = wait_until(lambda: self.calls(*flags), f"an exchange with {flags}")
