@@ -232,6 +232,14 @@ impl Health {
         }
     }
 
+    /// Whether a trial is due that nobody fit for it has begun: any request may then.
+    pub(crate) fn is_overdue(&self, now: Instant) -> bool {
+        match self.condition {
+            Condition::Ejected { until, .. } | Condition::Trial { until, .. } => now >= until + TRIAL_MAX,
+            Condition::Up { .. } | Condition::Unreachable { .. } => false,
+        }
+    }
+
     /// The request that was admitted on trial is on its way.
     pub fn begin_trial(&mut self, now: Instant) {
         if let Condition::Ejected { since, .. } | Condition::Trial { since, .. } = self.condition {
@@ -320,6 +328,14 @@ mod tests {
         run.observe(0, &[Faulty, Faulty, Faulty]);
         run.health.begin_trial(run.at(5));
         assert_eq!((run.admission(14), run.admission(15)), (Admission::No, Admission::Trial));
+    }
+
+    #[test]
+    fn a_trial_that_nobody_fit_for_it_begins_is_anybodys_after_a_while() {
+        let mut run = Run::new();
+        run.observe(0, &[Faulty, Faulty, Faulty]);
+        assert!(!run.health.is_overdue(run.at(14)));
+        assert!(run.health.is_overdue(run.at(15)));
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Registry {
             .iter()
             .map(|target| self.target(settings, target))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Arc::new(Upstream {
+        let upstream = Arc::new(Upstream {
             settings: settings.clone(),
             targets,
             rules: HealthRules::default(),
@@ -106,7 +106,14 @@ impl Registry {
             runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
-        }))
+        });
+        // The probe of before, if the state is an earlier configuration's, ends with its target.
+        for target in &upstream.targets {
+            if let Condition::Unreachable { .. } = target.state.condition() {
+                upstream.probe(target);
+            }
+        }
+        Ok(upstream)
     }
 
     fn target(
@@ -244,11 +251,16 @@ impl Upstream {
         let may_eject = (out + 1) * 2 <= self.targets.len();
         let changed = state.lock().observe(&self.rules, now, outcome, may_eject);
         if let Some(Condition::Unreachable { .. }) = changed {
-            self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.waiters.clone()));
+            self.probe(target);
         }
         if let Some(Condition::Up { .. }) = changed {
             self.waiters.accepting.notify_waiters();
         }
+    }
+
+    /// Watches a target that cannot be reached.
+    fn probe(&self, target: &Arc<Target>) {
+        self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.waiters.clone()));
     }
 
     /// A request came; it earns a part of a retry.
@@ -342,7 +354,7 @@ impl TargetState {
     fn admit(&self, rules: &HealthRules, now: Instant, may_try: bool) -> Admission {
         let mut health = self.lock();
         match health.admission(rules, now) {
-            Admission::Trial if !may_try => Admission::No,
+            Admission::Trial if !may_try && !health.is_overdue(now) => Admission::No,
             admission => {
                 if admission == Admission::Trial {
                     health.begin_trial(now);

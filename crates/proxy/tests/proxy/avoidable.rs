@@ -34,10 +34,8 @@ async fn a_target_that_only_answers_503_is_asked_around_and_then_ejected() {
     assert_eq!(around, bad.requests().len(), "each of its answers was asked around");
     assert!((1..=5).contains(&around), "and then it was ejected: {around}");
     let asked = records.iter().find(|record| record.attempts.len() == 2).unwrap();
-    assert_eq!(
-        line(asked),
-        "200 upstream done ok | upstream done ok status:503 | upstream done ok status:200"
-    );
+    let statuses: Vec<_> = asked.attempts.iter().map(|attempt| attempt.status).collect();
+    assert_eq!((asked.status, statuses), (200, vec![Some(503), Some(200)]));
     assert_eq!(asked.attempts[1].why, Some(RetryRule::BadAnswer));
 }
 
@@ -161,4 +159,36 @@ async fn a_slow_target_gets_next_to_nothing() {
     }
     let to_slow = slow.seen().connections.iter().filter(|connection| !connection.received.is_empty()).count();
     assert!((1..=10).contains(&to_slow), "{to_slow} of 200");
+}
+
+#[tokio::test]
+async fn a_target_that_is_down_during_a_reload_is_found_again() {
+    let (going, staying) = (saying("200 OK"), saying("200 OK"));
+    let (address, url) = (going.address(), going.url());
+    let text = |more: &str| several(&[&url, &staying.url()], more);
+    let mut gateway = Gateway::start(&text(""));
+    let mut client = gateway.client().await;
+    let mut requests = 0;
+    while going.requests().is_empty() || staying.requests().is_empty() {
+        assert_eq!(client.get("/").await.status, 200);
+        requests += 1;
+    }
+    drop(going);
+    gateway.records(requests).await;
+    // Until one has found the door closed.
+    loop {
+        assert_eq!(client.get("/").await.status, 200);
+        if gateway.record().await.attempts.len() == 2 {
+            break;
+        }
+    }
+    gateway.reload(&text(", timeouts: { await-head: 9s }")).unwrap();
+    let back =
+        Upstream::builder().at(address).answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+    testkit::within("a request to the one that is back", async {
+        while back.requests().is_empty() {
+            assert_eq!(client.get("/").await.status, 200);
+        }
+    })
+    .await;
 }
