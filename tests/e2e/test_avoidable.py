@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import urllib.request
 from collections import Counter
 
 import pytest
@@ -165,6 +166,10 @@ def test_one_of_two_is_killed(start_gateway, backend):
         # Nothing but probes goes there.
         targets = {target["target"]: target for target in gateway.upstreams()[0]["targets"]}
         assert targets[both[0].url]["condition"] == "unreachable"
+        with urllib.request.urlopen(f"{gateway.management}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        labels = f'upstream="app",target="{both[0].url}",condition="unreachable"'
+        assert f"clearway_target_condition{{{labels}}} 1\n" in metrics
         both[0].start()
         wait_until(
             lambda: {target["condition"] for target in gateway.upstreams()[0]["targets"]} == {"up"},

@@ -319,6 +319,7 @@ pub struct Upstream {
     pub timeouts: Timeouts,
     pub limits: UpstreamLimits,
     pub pool: Pool,
+    pub retries: Retries,
     pub tls: UpstreamTls,
     /// Begin each connection with a PROXY protocol header that names the client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -396,6 +397,17 @@ pub struct Pool {
     pub idle: Duration,
     /// How old one may get. Default 10 min.
     pub age: Duration,
+}
+
+/// When a request is sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// The first one included. Default 3.
+    pub attempts: usize,
+    /// Idempotent requests are asked of another target after 502, 503 and 504. Default true.
+    pub bad_answers: bool,
+    /// See `RetryRule::Undelivered`. Default true.
+    pub undelivered: bool,
 }
 
 /// How targets that speak TLS are verified.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use model::gateway::{ClientGone, HostRewrite, Scheme};
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
-use upstream::{Addresses, DialTimes, Failure, Lease, Purpose, Request, Target, Upstream};
+use upstream::{Addresses, Delivery, DialTimes, Failure, Lease, Purpose, Request, Target, Upstream};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
 use crate::attempt_log::{self, Before};
@@ -21,9 +21,6 @@ use crate::retry;
 use crate::route::Destination;
 use crate::upload::Upload;
 use crate::watch::{Expiry, Watch};
-
-/// Attempts per exchange. More do not help a client who waits, and multiply the load on what still works.
-const ATTEMPTS_MAX: usize = 3;
 
 /// A final response head has arrived.
 #[derive(Debug)]
@@ -74,14 +71,22 @@ fn bit(index: usize) -> u64 {
 }
 
 /// Whether the target cannot have got the request, as far as its kernel tells. Asked where it has closed a connection
-/// without a byte of an answer.
-async fn is_undelivered(failure: &Failure, lease: Option<&Lease>) -> bool {
+/// without a byte of an answer. A target that was seen to take something after its FIN is not asked again.
+async fn is_undelivered(failure: &Failure, target: &Target, lease: Option<&Lease>) -> bool {
     let ended_by_fin = failure.fault == Fault::EarlyClose && failure.peer_end == Some(PeerEnd::Fin);
-    match lease {
-        Some(lease) if ended_by_fin && lease.connection.counts().1 == 0 => {
-            lease.connection.is_undelivered().await
+    let Some(lease) = lease.filter(|lease| ended_by_fin && lease.connection.counts().1 == 0) else {
+        return false;
+    };
+    if target.state.takes_after_fin() {
+        return false;
+    }
+    match lease.connection.delivery().await {
+        Delivery::Undelivered => true,
+        Delivery::TakenAfterFin => {
+            target.state.set_takes_after_fin();
+            false
         }
-        _ => false,
+        Delivery::Unknown => false,
     }
 }
 
@@ -92,8 +97,13 @@ impl<D: Downstream> Trial<'_, D> {
         let upstream = self.destination.upstream.clone();
         upstream.request(ctx.worker.clock.now());
         let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
-        let mut course =
-            Course { tried: 0, fresh: false, before: Before::default(), left: ATTEMPTS_MAX, again: false };
+        let mut course = Course {
+            tried: 0,
+            fresh: false,
+            before: Before::default(),
+            left: upstream.settings.retries.attempts,
+            again: false,
+        };
         loop {
             let random = ctx.worker.ids.borrow_mut().random();
             let Some((index, target)) =
@@ -130,7 +140,8 @@ impl<D: Downstream> Trial<'_, D> {
         }
         let tried = course.tried | bit(index);
         let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
-        let may = is_repeatable && course.left > 0 && self.has_body();
+        let may =
+            upstream.settings.retries.bad_answers && is_repeatable && course.left > 0 && self.has_body();
         if !(may && upstream.has_other(tried, now) && upstream.pay_retry(now)) {
             return false;
         }
@@ -157,7 +168,9 @@ impl<D: Downstream> Trial<'_, D> {
         // An idle connection that was closed says nothing of its target; one on which it was silent for too long does.
         let is_reused = attempt_log::current(self.record).reuse.is_some();
         let was_stale = is_reused && failure.limit.is_none();
-        let undelivered = was_stale && is_undelivered(&failure, lease.as_ref()).await;
+        let undelivered = was_stale
+            && upstream.settings.retries.undelivered
+            && is_undelivered(&failure, target, lease.as_ref()).await;
         drop(lease);
         let now = ctx.worker.clock.tick();
         if let Some(outcome) = retry::outcome(&failure, was_stale) {
@@ -226,7 +239,8 @@ impl<D: Downstream> Trial<'_, D> {
         }
         let waited = ctx.worker.clock.tick().duration_since(begun);
         let before = Before { waited: Some(waited), ..course.before };
-        *course = Course { tried: 0, fresh: false, before, left: ATTEMPTS_MAX, again: false };
+        let left = upstream.settings.retries.attempts;
+        *course = Course { tried: 0, fresh: false, before, left, again: false };
         Ok(())
     }
 

@@ -11,7 +11,7 @@ pub(crate) struct Facts<'a> {
     pub failure: &'a Failure,
     /// The whole request can be sent again.
     pub has_body: bool,
-    /// See `upstream::Connection::is_undelivered`.
+    /// See `upstream::Delivery`.
     pub undelivered: bool,
 }
 

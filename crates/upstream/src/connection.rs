@@ -11,7 +11,7 @@ use wire::{Fields, Framing, RequestHead, ResponseHead};
 
 use crate::body::{Offer, Source};
 use crate::failure::Failure;
-use crate::http1::Http1;
+use crate::http1::{Delivery, Http1};
 use crate::http2::Http2;
 use crate::io::Transport;
 
@@ -135,11 +135,11 @@ impl Connection {
         }
     }
 
-    /// See `Http1::is_undelivered`; over HTTP/2 the protocol itself tells what was not processed.
-    pub async fn is_undelivered(&self) -> bool {
+    /// See `Http1::delivery`; over HTTP/2 the protocol itself tells what was not processed.
+    pub async fn delivery(&self) -> Delivery {
         match self {
-            Connection::Http1(connection) => connection.is_undelivered().await,
-            Connection::Http2(_) => false,
+            Connection::Http1(connection) => connection.delivery().await,
+            Connection::Http2(_) => Delivery::Unknown,
         }
     }
 

@@ -18,6 +18,15 @@ use crate::failure::{Failure, excerpt};
 use crate::idle_limit::keep_alive_timeout;
 use crate::io::{Output, Transport};
 
+/// What became of a request whose connection has ended before an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    Undelivered,
+    /// The target has acknowledged some of it after its FIN: it may go on reading.
+    TakenAfterFin,
+    Unknown,
+}
+
 /// How long the reset may take that ends a connection whose peer is gone; waited for in steps that double.
 const CLOSE_MAX: Duration = Duration::from_millis(64);
 
@@ -267,23 +276,29 @@ impl Http1 {
         self.announced_idle
     }
 
-    /// Whether the request is taken as undelivered: the target had closed its side, its kernel has acknowledged nothing of
-    /// the request, and the socket comes to its end, as it does when nobody is there any more to read. That servers do not
-    /// execute what they read after they have closed their side is an assumption; a test per server stands behind it.
-    pub(crate) async fn is_undelivered(&self) -> bool {
-        let Transport::Plain(socket) = &self.io else { return false };
+    /// What became of a request whose connection has ended with FIN before a byte of an answer. It is taken as undelivered if
+    /// the target's kernel has acknowledged nothing of it and the socket comes to its end, as it does when nobody is there
+    /// any more to read. That servers do not execute what they read after they have closed their side is an assumption; a
+    /// test per server stands behind it.
+    pub(crate) async fn delivery(&self) -> Delivery {
+        let Transport::Plain(socket) = &self.io else { return Delivery::Unknown };
+        if self.bytes_acked() != Some(0) {
+            return Delivery::Unknown;
+        }
         let mut wait = Duration::from_millis(1);
-        while self.bytes_acked() == Some(0) {
+        loop {
             if socket.is_closed() {
-                return true;
+                return Delivery::Undelivered;
             }
             if wait > CLOSE_MAX {
-                return false;
+                return Delivery::Unknown;
             }
             tokio::time::sleep(wait).await;
             wait *= 2;
+            if self.bytes_acked() != Some(0) {
+                return Delivery::TakenAfterFin;
+            }
         }
-        false
     }
 
     pub(crate) fn outlived(&self, now: Instant, idle: Duration, age: Duration) -> bool {
@@ -427,7 +442,7 @@ mod tests {
         let failure = fail(&mut connection).await;
         assert_eq!((failure.fault, failure.peer_end), (Fault::EarlyClose, Some(model::PeerEnd::Fin)));
         assert_eq!(connection.bytes_acked(), Some(0));
-        assert!(connection.is_undelivered().await);
+        assert_eq!(connection.delivery().await, Delivery::Undelivered);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -440,7 +455,7 @@ mod tests {
         };
         let (failure, ()) = tokio::join!(fail(&mut connection), reading);
         assert_eq!(failure.fault, Fault::EarlyClose);
-        assert!(!connection.is_undelivered().await);
+        assert_eq!(connection.delivery().await, Delivery::Unknown);
     }
 
     #[tokio::test(flavor = "current_thread")]
@@ -449,7 +464,7 @@ mod tests {
         peer.shutdown().await.unwrap();
         let failure = fail(&mut connection).await;
         assert_eq!(failure.fault, Fault::EarlyClose);
-        assert!(!connection.is_undelivered().await);
+        assert_ne!(connection.delivery().await, Delivery::Undelivered);
         drop(peer);
     }
 

@@ -27,6 +27,7 @@ pub mod tls;
 pub use connection::{Connection, Request, UploadFailure};
 pub use dial::{Addresses, DialTimes, Purpose};
 pub use failure::Failure;
+pub use http1::Delivery;
 pub use pool::{Lease, Pool, SWEEP_EVERY, head_limits};
 pub use resolve::Resolver;
 pub use target::{Registry, Target, TargetState, Upstream, Waiting};

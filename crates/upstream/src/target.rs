@@ -57,6 +57,8 @@ pub struct TargetState {
     health: Mutex<Health>,
     /// A connection was made at least once.
     accepted: AtomicBool,
+    /// It was seen to acknowledge data after its FIN: what it did not answer may still have been executed.
+    takes_after_fin: AtomicBool,
     pub latency: Latency,
     pub idle_limit: IdleLimit,
     /// Attempts under way.
@@ -333,6 +335,14 @@ impl Drop for Waiting {
 impl TargetState {
     fn lock(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn takes_after_fin(&self) -> bool {
+        self.takes_after_fin.load(Ordering::Relaxed)
+    }
+
+    pub fn set_takes_after_fin(&self) {
+        self.takes_after_fin.store(true, Ordering::Relaxed);
     }
 
     pub fn condition(&self) -> Condition {

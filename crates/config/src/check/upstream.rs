@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::gateway::{
-    Endpoint, ListenAddress, Listener, Pool, Scheme, Target, Timeouts, Upstream, UpstreamLimits, UpstreamTls,
+    Endpoint, ListenAddress, Listener, Pool, Retries, Scheme, Target, Timeouts, Upstream, UpstreamLimits,
+    UpstreamTls,
 };
 
 use super::files;
@@ -137,6 +138,11 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
         timeouts: overridden(None, &shape.timeouts),
         limits: UpstreamLimits { head_bytes: shape.limits.head.0, fields: shape.limits.fields.number() },
         pool: Pool { idle_max: shape.pool.idle_max.number(), idle: shape.pool.idle.0, age: shape.pool.age.0 },
+        retries: Retries {
+            attempts: shape.retries.attempts.number(),
+            bad_answers: shape.retries.bad_answers.value,
+            undelivered: shape.retries.undelivered.value,
+        },
         tls,
         proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
     }

@@ -21,6 +21,8 @@ shape! {
         limits: UpstreamLimits [= "{}"] "{ head: 128KiB }";
         /// Connections that are kept for the next request.
         pool: Pool [= "{}"] "{ idle: 4s }";
+        /// When a request is sent again.
+        retries: Retries [= "{}"] "{ attempts: 2 }";
         /// TLS towards `https://` targets.
         tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
         /// Begin each connection with a PROXY protocol header that names the client.
@@ -83,6 +85,21 @@ shape! {
         idle: Time<1> [= "1500ms"] "4s";
         /// How old a connection may get.
         age: Time<1> [= "10m"] "1h";
+    }
+}
+
+shape! {
+    /// When a request is sent again. Always so if nothing of it had been written, or if its method is idempotent and no
+    /// byte of a response has left; never if it may have been executed and must not be executed twice.
+    Retries {
+        /// Attempts per request, the first one included. Those that may multiply load are bounded by a budget as well: a
+        /// fifth of the requests, and three a second.
+        attempts: Whole<1, 10> [= "3"] "2";
+        /// Whether an idempotent request that was answered 502, 503 or 504 is asked of another target.
+        bad_answers: bool [= "true"] "false";
+        /// Whether a request of any method is sent again if the target had closed the connection before it arrived: it
+        /// acknowledged nothing of it. This assumes that it executes nothing that it reads after it has closed its side.
+        undelivered: bool [= "true"] "false";
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, Timeline};
+use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, RetryRule, Timeline};
 
 use crate::worker::Shared;
 
@@ -71,6 +71,11 @@ struct RequestKind {
 struct Attempts {
     by_fault: Vec<(Option<Fault>, u64)>,
     reused: u64,
+    /// Those that followed another, by the rule that allowed it.
+    by_rule: Vec<(RetryRule, u64)>,
+    /// Those before which a target that accepts was waited for, and how long.
+    waited: u64,
+    waited_micros: u64,
 }
 
 #[derive(Debug, Default)]
@@ -128,6 +133,8 @@ impl Metrics {
         let Attempt {
             upstream,
             target,
+            why,
+            waited,
             reuse,
             ending: Ending { by: _, during: _, fault },
             // In records, where they can be seen beside each other.
@@ -145,17 +152,19 @@ impl Metrics {
             status: _,
             peer_end: _,
             errno: _,
-            why: _,
-            waited: _,
             tls_alert: _,
             limit: _,
             detail: _,
         } = attempt;
         let attempts = entry(entry(&mut self.attempts, upstream), target);
         attempts.reused += u64::from(reuse.is_some());
-        match attempts.by_fault.iter_mut().find(|(known, _)| known == fault) {
-            Some((_, count)) => *count += 1,
-            None => attempts.by_fault.push((*fault, 1)),
+        count(&mut attempts.by_fault, *fault);
+        if let Some(why) = why {
+            count(&mut attempts.by_rule, *why);
+        }
+        if let Some(waited) = waited {
+            attempts.waited += 1;
+            attempts.waited_micros += waited.as_micros() as u64;
         }
     }
 
@@ -195,6 +204,7 @@ impl Metrics {
         text.sample("clearway_requests_in_flight", &[], shared.in_flight.load(Ordering::Relaxed) as f64);
         self.write_attempts(text);
         write_connections(text, shared);
+        write_health(text, shared);
         text.family(
             "clearway_records_dropped_total",
             Kind::Counter,
@@ -278,6 +288,70 @@ impl Metrics {
             let labels = [("upstream", upstream), ("target", target)];
             text.sample("clearway_attempts_reused_total", &labels, attempts.reused as f64);
         }
+        text.family(
+            "clearway_attempts_repeated_total",
+            Kind::Counter,
+            "Attempts that followed one that came to nothing, by the rule that allowed it.",
+        );
+        for (upstream, target, attempts) in all() {
+            for (rule, count) in &attempts.by_rule {
+                let labels = [("upstream", upstream), ("target", target), ("why", rule.id())];
+                text.sample("clearway_attempts_repeated_total", &labels, *count as f64);
+            }
+        }
+        text.family(
+            "clearway_attempts_waited_total",
+            Kind::Counter,
+            "Attempts before which a target that accepts connections was waited for.",
+        );
+        for (upstream, target, attempts) in all() {
+            let labels = [("upstream", upstream), ("target", target)];
+            text.sample("clearway_attempts_waited_total", &labels, attempts.waited as f64);
+        }
+        text.family("clearway_attempts_waited_seconds_total", Kind::Counter, "For how long, together.");
+        for (upstream, target, attempts) in all() {
+            let labels = [("upstream", upstream), ("target", target)];
+            let seconds = attempts.waited_micros as f64 / 1e6;
+            text.sample("clearway_attempts_waited_seconds_total", &labels, seconds);
+        }
+    }
+}
+
+fn write_health(text: &mut Exposition, shared: &Shared) {
+    let serving = shared.serving.load();
+    let upstreams = || serving.gateway.upstreams.keys().filter_map(|name| serving.upstreams.get(name));
+    text.family(
+        "clearway_target_condition",
+        Kind::Gauge,
+        "1 for the condition a target is in: up, unreachable, ejected or on-trial.",
+    );
+    for upstream in upstreams() {
+        for target in &upstream.targets {
+            let condition = target.state.condition().id();
+            let labels = [
+                ("upstream", &*upstream.settings.name),
+                ("target", &*target.settings.url),
+                ("condition", condition),
+            ];
+            text.sample("clearway_target_condition", &labels, 1.0);
+        }
+    }
+    text.family(
+        "clearway_upstream_waiting",
+        Kind::Gauge,
+        "Requests that wait for a target that accepts connections.",
+    );
+    for upstream in upstreams() {
+        let labels = [("upstream", &*upstream.settings.name)];
+        text.sample("clearway_upstream_waiting", &labels, upstream.waiting() as f64);
+    }
+}
+
+/// Few kinds occur, so that a list is faster than a map.
+fn count<T: PartialEq>(counts: &mut Vec<(T, u64)>, kind: T) {
+    match counts.iter_mut().find(|(known, _)| *known == kind) {
+        Some((_, count)) => *count += 1,
+        None => counts.push((kind, 1)),
     }
 }
 
@@ -338,10 +412,7 @@ fn method_label(method: &Method) -> &'static str {
 
 impl Requests {
     fn count(&mut self, kind: RequestKind) {
-        match self.0.iter_mut().find(|(known, _)| *known == kind) {
-            Some((_, count)) => *count += 1,
-            None => self.0.push((kind, 1)),
-        }
+        count(&mut self.0, kind);
     }
 }
 
@@ -458,7 +529,12 @@ mod tests {
         unknown.attempts.clear();
         unknown.status = 404;
         unknown.ending.fault = Some(Fault::NoRoute);
-        let text = counted(&[answered(), answered(), failed(), unknown]);
+        let mut repeated = answered();
+        for attempt in &mut repeated.attempts {
+            attempt.why = Some(RetryRule::Unsent);
+            attempt.waited = Some(std::time::Duration::from_millis(250));
+        }
+        let text = counted(&[repeated, answered(), failed(), unknown]);
         assert_eq!(
             samples(&text, "clearway_requests_total"),
             [
@@ -482,6 +558,14 @@ mod tests {
         assert_eq!(
             samples(&text, "clearway_attempts_reused_total"),
             [r#"{upstream="shop",target="http://app:8000"} 3"#]
+        );
+        assert_eq!(
+            samples(&text, "clearway_attempts_repeated_total"),
+            [r#"{upstream="shop",target="http://app:8000",why="unsent"} 1"#]
+        );
+        assert_eq!(
+            samples(&text, "clearway_attempts_waited_seconds_total"),
+            [r#"{upstream="shop",target="http://app:8000"} 0.25"#]
         );
     }
 

@@ -192,3 +192,22 @@ async fn a_target_that_is_down_during_a_reload_is_found_again() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn what_is_switched_off_is_off() {
+    let (bad, good) = (saying("503 Service Unavailable"), saying("200 OK"));
+    let targets = [&*bad.url(), &*good.url()];
+    let gateway = Gateway::start(&several(&targets, ", retries: { bad-answers: false }"));
+    let mut client = gateway.client().await;
+    let mut statuses = Vec::new();
+    for _ in 0..20 {
+        statuses.push(client.get("/").await.status);
+    }
+    assert_eq!(statuses.iter().filter(|status| **status == 503).count(), bad.requests().len());
+    assert!(!bad.requests().is_empty());
+
+    let dying = Upstream::script([vec![Step::ReadHead, Step::Close]]);
+    let mut gateway = Gateway::to(&dying.url(), "retries: { attempts: 1 }");
+    assert_eq!(gateway.get("/").await.status, 502);
+    assert_eq!(gateway.record().await.attempts.len(), 1);
+}
