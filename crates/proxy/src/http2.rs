@@ -26,7 +26,7 @@ use crate::exchange::{self, Context, Finish};
 use crate::forward::Peer;
 use crate::intake::{self, Refusal};
 use crate::listen::Listening;
-use crate::worker::{Idle, Worker};
+use crate::worker::{Idle, TaskGuard, Worker};
 use transport::{Offence, Watched};
 
 /// A stream that the client has opened.
@@ -74,11 +74,8 @@ pub(crate) async fn serve(
         let Connection { worker, listening, peer, .. } = &connection;
         // Beyond the connection's end: an exchange may be finished for a client that has left.
         let counted = worker.count_task();
-        let task = stream(worker.clone(), listening.clone(), peer.clone(), request, respond);
-        tokio::task::spawn_local(async move {
-            let _counted = counted;
-            task.await;
-        });
+        let task = stream(counted, worker.clone(), listening.clone(), peer.clone(), request, respond);
+        tokio::task::spawn_local(task);
     }
 }
 
@@ -197,6 +194,7 @@ async fn handshake(
 
 /// One exchange.
 async fn stream(
+    _counted: TaskGuard,
     worker: Rc<Worker>,
     listening: Rc<Listening>,
     peer: Rc<Peer>,

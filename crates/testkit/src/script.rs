@@ -124,8 +124,10 @@ async fn act(stream: &mut Stream, step: &Step, record: &Record) {
             }
         }
         Step::SendForever(bytes) => {
-            while let Ok(n) = stream.write(bytes).await {
+            let mut rest = &bytes[..];
+            while let Ok(n) = stream.write(rest).await {
                 record.sent(n);
+                rest = rest.get(n..).filter(|rest| !rest.is_empty()).unwrap_or(bytes);
             }
         }
         Step::Shrink(bytes) => stream.shrink(*bytes),

@@ -10,6 +10,9 @@ const FLOOR_PER_SECOND: f64 = 3.0;
 /// What is earned is good for about so long.
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// The time is not looked at more often.
+const STEP: Duration = Duration::from_millis(10);
+
 /// The budget of one upstream.
 #[derive(Clone, Debug)]
 pub(crate) struct RetryBudget {
@@ -44,7 +47,11 @@ impl RetryBudget {
     }
 
     fn advance(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        let passed = now.saturating_duration_since(self.at);
+        if passed < STEP {
+            return;
+        }
+        let passed = passed.as_secs_f64();
         self.at = self.at.max(now);
         self.requests *= (-passed / WINDOW.as_secs_f64()).exp();
         self.floor = (self.floor + passed * FLOOR_PER_SECOND).min(FLOOR_PER_SECOND);

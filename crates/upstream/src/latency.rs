@@ -39,7 +39,7 @@ impl Latency {
         let new = if took >= average {
             took
         } else {
-            let kept = (-(passed as f64) / DECAY.as_micros() as f64).exp();
+            let kept = kept_after(passed);
             (average as f64 * kept + took as f64 * (1.0 - kept)).max(1.0) as u64
         };
         self.average.store(new, Ordering::Relaxed);
@@ -53,9 +53,15 @@ impl Latency {
         }
         let at = now.saturating_duration_since(self.begun).as_micros() as u64;
         let silent = at.saturating_sub(self.updated.load(Ordering::Relaxed));
-        let kept = (-(silent as f64) / DECAY.as_micros() as f64).exp();
-        Some(Duration::from_micros((average as f64 * kept) as u64))
+        Some(Duration::from_micros((average as f64 * kept_after(silent)) as u64))
     }
+}
+
+/// The part of an average that is left after so many microseconds.
+fn kept_after(micros: u64) -> f64 {
+    let passed = micros as f64 / DECAY.as_micros() as f64;
+    // A straight line is as good for short times, and nearly all are.
+    if passed < 0.01 { 1.0 - passed } else { (-passed).exp() }
 }
 
 #[cfg(test)]

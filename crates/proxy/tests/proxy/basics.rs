@@ -222,14 +222,16 @@ async fn interim_responses_go_on_at_once_and_within_bounds() {
     let endless = Upstream::script([vec![
         Step::ReadHead,
         Step::SendForever("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n".into()),
+        Step::Stall,
     ]]);
     let mut gateway = Gateway::to(&endless.url(), "timeouts: { await-head: 300ms }");
     let response = gateway.get("/").await;
-    assert_eq!(response.status, 504);
+    let record = gateway.record().await;
+    assert_eq!(response.status, 504, "{} {:?}", line(&record), record.detail);
     // 64 KiB of heads at 92 bytes each, as they are counted, and not the millions that were sent.
     assert!((100..1000).contains(&response.informational.len()), "{}", response.informational.len());
     assert_eq!(
-        line(&gateway.record().await),
+        line(&record),
         "504 upstream await-head await-head-timeout | upstream await-head await-head-timeout await-head:300ms"
     );
 }
