@@ -74,8 +74,9 @@ pub(crate) async fn serve(
         let Connection { worker, listening, peer, .. } = &connection;
         // Beyond the connection's end: an exchange may be finished for a client that has left.
         let counted = worker.count_task();
+        // Boxed: a future is moved several times before its task begins, and this one is large.
         let task = stream(counted, worker.clone(), listening.clone(), peer.clone(), request, respond);
-        tokio::task::spawn_local(task);
+        tokio::task::spawn_local(Box::pin(task));
     }
 }
 
