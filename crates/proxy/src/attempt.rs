@@ -121,7 +121,7 @@ impl<D: Downstream> Trial<'_, D> {
                         return Ok(answered);
                     }
                 }
-                Err(failed) => self.after(failed, index, target, &mut course).await?,
+                Err(failed) => Box::pin(self.after(failed, index, target, &mut course)).await?,
             }
         }
     }
@@ -168,9 +168,10 @@ impl<D: Downstream> Trial<'_, D> {
         // An idle connection that was closed says nothing of its target; one on which it was silent for too long does.
         let is_reused = attempt_log::current(self.record).reuse.is_some();
         let was_stale = is_reused && failure.limit.is_none();
+        // Boxed, like the other rare waits: an exchange is as large as everything that it may wait for.
         let undelivered = was_stale
             && upstream.settings.retries.undelivered
-            && is_undelivered(&failure, target, lease.as_ref()).await;
+            && Box::pin(is_undelivered(&failure, target, lease.as_ref())).await;
         drop(lease);
         let now = ctx.worker.clock.tick();
         if let Some(outcome) = retry::outcome(&failure, was_stale) {
@@ -188,7 +189,7 @@ impl<D: Downstream> Trial<'_, D> {
         let has_choice = was_stale || upstream.has_other(course.tried, now);
         if rule == RetryRule::Unsent && !has_choice {
             return match upstream.wait_until(now) {
-                Some(until) => self.wait_for(&upstream, until, course, failure).await,
+                Some(until) => Box::pin(self.wait_for(&upstream, until, course, failure)).await,
                 None => Err(Stop::Upstream(failure)),
             };
         }

@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
@@ -104,7 +105,12 @@ pub(crate) async fn run<D: Downstream>(
     record: &mut Exchange,
 ) -> Finish {
     let mut found = None;
-    let stop = match until_cut(ctx, idle, proxy(ctx, client, scratch, facts, record, &mut found)).await {
+    let outcome = {
+        // Pinned in place, as below.
+        let phases = pin!(proxy(ctx, client, scratch, facts, record, &mut found));
+        until_cut(ctx, idle, phases).await
+    };
+    let stop = match outcome {
         Some(Ok(finish)) => return finish,
         Some(Err(stop)) => stop,
         None => Stop::refused(attempt_log::cut(ctx, record), Fault::Draining),
@@ -128,8 +134,11 @@ pub(crate) async fn run<D: Downstream>(
 }
 
 /// What comes of the phases, unless the process ends before; then they are dropped, with the connection to the target.
-async fn until_cut<T>(ctx: Context<'_>, idle: &Idle, phases: impl Future<Output = T>) -> Option<T> {
-    let mut phases = std::pin::pin!(phases);
+async fn until_cut<T>(
+    ctx: Context<'_>,
+    idle: &Idle,
+    mut phases: Pin<&mut impl Future<Output = T>>,
+) -> Option<T> {
     poll_fn(|cx| {
         if ctx.worker.is_cut() {
             return Poll::Ready(None);
@@ -153,7 +162,7 @@ pub(crate) async fn run_caught<D: Downstream>(
     record: &mut Exchange,
 ) -> Result<Finish, Panicked> {
     // Pinned in place: moving a future of this size costs more than catching.
-    let mut run = std::pin::pin!(run(ctx, idle, client, scratch, facts, record));
+    let mut run = pin!(run(ctx, idle, client, scratch, facts, record));
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(_) => Poll::Ready(Err(Panicked)),
