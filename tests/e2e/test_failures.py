@@ -46,6 +46,7 @@ def test_a_worker_killed_in_a_post_is_an_honest_502(start_server, start_gateway,
     assert [attempt["ending"]["fault"] for attempt in call["attempts"]] == [said["fault"]]
     assert server.output().count(f"holding {token}\n") == 1
     # The log line and the timeline of the call say the same.
+    gateway.wait_for_output(said["request_id"])
     line = next(line for line in gateway.output().splitlines() if said["request_id"] in line)
     shown = gateway.ask("calls", "show", said["request_id"]).stdout
     for word in (said["fault"], "await-head", "502", "/_/held"):

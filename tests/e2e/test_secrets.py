@@ -36,6 +36,9 @@ def everything_said(gateway) -> dict[str, str]:
     calls = gateway.calls()
     with urllib.request.urlopen(f"{gateway.management}/metrics", timeout=10) as answer:
         metrics = answer.read().decode()
+    # The lines come after the records.
+    for call in calls:
+        gateway.wait_for_output(call["id"])
     said = {
         "log": gateway.output(),
         "metrics": metrics,
