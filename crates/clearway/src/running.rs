@@ -10,8 +10,9 @@ use admin::{
 use model::gateway::{NamedMatch, Policy, Route};
 use model::{Exchange, RequestId};
 use proxy::Shared;
+use proxy::telemetry::exposition::{Exposition, Kind};
 use proxy::telemetry::log;
-use proxy::telemetry::metrics::{Exposition, Kind, Metrics};
+use proxy::telemetry::metrics::Metrics;
 use serde_json::value::RawValue;
 use store::{BlockCounts, Database, Follower, Page, Query, RecordReader, RecordState, RecordStatus};
 use tokio::sync::{mpsc, oneshot};

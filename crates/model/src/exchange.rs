@@ -121,34 +121,38 @@ pub struct Attempt {
     pub detail: Option<Box<str>>,
 }
 
-macro_rules! retry_rules {
-    ($($(#[$doc:meta])* $name:ident $id:literal;)*) => {
-        /// By which rule an attempt may follow one that came to nothing. The id is permanent.
+/// A closed list whose members have permanent public names, so that a stored record can name them again.
+macro_rules! named {
+    ($(#[$about:meta])* $list:ident { $($(#[$doc:meta])* $name:ident $id:literal;)* }) => {
+        $(#[$about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum RetryRule { $($(#[$doc])* $name,)* }
+        pub enum $list { $($(#[$doc])* $name,)* }
 
-        impl RetryRule {
-            pub const ALL: &'static [RetryRule] = &[$(RetryRule::$name,)*];
+        impl $list {
+            pub const ALL: &'static [$list] = &[$($list::$name,)*];
 
             /// The permanent public name.
             pub fn id(self) -> &'static str {
-                match self { $(RetryRule::$name => $id,)* }
+                match self { $($list::$name => $id,)* }
             }
         }
     };
 }
 
-retry_rules! {
-    /// No byte of the request had been written, or the target refused it unprocessed.
-    Unsent "unsent";
-    /// The method is idempotent (RFC 9110 section 9.2.2).
-    Idempotent "idempotent";
-    /// The client gave an `Idempotency-Key`.
-    IdempotencyKey "idempotency-key";
-    /// The target had closed its side before the request could reach it: it never acknowledged a byte of it.
-    Undelivered "undelivered";
-    /// The target answered 502, 503 or 504, and the method is idempotent.
-    BadAnswer "bad-answer";
+named! {
+    /// By which rule an attempt may follow one that came to nothing.
+    RetryRule {
+        /// No byte of the request had been written, or the target refused it unprocessed.
+        Unsent "unsent";
+        /// The method is idempotent (RFC 9110 section 9.2.2).
+        Idempotent "idempotent";
+        /// The client gave an `Idempotency-Key`.
+        IdempotencyKey "idempotency-key";
+        /// The target had closed its side before the request could reach it: it never acknowledged a byte of it.
+        Undelivered "undelivered";
+        /// The target answered 502, 503 or 504, and the method is idempotent.
+        BadAnswer "bad-answer";
+    }
 }
 
 /// What a pooled connection had behind it when it was taken.
@@ -174,50 +178,35 @@ pub enum Limit {
     Time { name: LimitName, max: Duration },
 }
 
-macro_rules! limit_names {
-    ($($name:ident $id:literal;)*) => {
-        /// Every limit that can end an exchange or attempt. Closed, so that a stored record can name it again; the id
-        /// is permanent and reads like the field that sets it. A new limit is one line here.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum LimitName { $($name,)* }
-
-        impl LimitName {
-            pub const ALL: &'static [LimitName] = &[$(LimitName::$name,)*];
-
-            /// The permanent public name.
-            pub fn id(self) -> &'static str {
-                match self { $(LimitName::$name => $id,)* }
-            }
-        }
-    };
-}
-
-limit_names! {
-    AwaitHead "await-head";
-    BodyIdle "body-idle";
-    BodyRate "body-rate";
-    ClientBodyIdle "client-body-idle";
-    ClientHead "client-head";
-    ClientSend "client-send";
-    Connect "connect";
-    Connections "connections";
-    Http2Frames "http2-frames";
-    Http2Memory "http2-memory";
-    Http2Resets "http2-resets";
-    Http2Streams "http2-streams";
-    KeepAlive "keep-alive";
-    RequestBody "request-body";
-    RequestFields "request-fields";
-    RequestHead "request-head";
-    RequestTarget "request-target";
-    RequestsPerConnection "requests-per-connection";
-    Resolve "resolve";
-    ResponseFields "response-fields";
-    ResponseHead "response-head";
-    Send "send";
-    Tls "tls";
-    Total "total";
-    UwsgiPacket "uwsgi-packet";
+named! {
+    /// Every limit that can end an exchange or attempt. The id reads like the field that sets it; a new limit is one line.
+    LimitName {
+        AwaitHead "await-head";
+        BodyIdle "body-idle";
+        BodyRate "body-rate";
+        ClientBodyIdle "client-body-idle";
+        ClientHead "client-head";
+        ClientSend "client-send";
+        Connect "connect";
+        Connections "connections";
+        Http2Frames "http2-frames";
+        Http2Memory "http2-memory";
+        Http2Resets "http2-resets";
+        Http2Streams "http2-streams";
+        KeepAlive "keep-alive";
+        RequestBody "request-body";
+        RequestFields "request-fields";
+        RequestHead "request-head";
+        RequestTarget "request-target";
+        RequestsPerConnection "requests-per-connection";
+        Resolve "resolve";
+        ResponseFields "response-fields";
+        ResponseHead "response-head";
+        Send "send";
+        Tls "tls";
+        Total "total";
+        UwsgiPacket "uwsgi-packet";
+    }
 }
 
 impl std::fmt::Display for LimitName {

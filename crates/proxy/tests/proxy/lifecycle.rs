@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use proxy::telemetry::metrics::{Exposition, Metrics};
+use proxy::telemetry::exposition::Exposition;
+use proxy::telemetry::metrics::Metrics;
 use testkit::{Authority, BodyEnd, Client, End, Gate, Step, Upstream};
 
 use super::gateway::{Gateway, checked, line, one_upstream};
