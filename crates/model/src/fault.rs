@@ -57,8 +57,9 @@ pub enum Phase {
 pub enum Retry {
     /// No byte of the request left this machine: any method may be tried again.
     Unsent,
-    /// The request may have been executed: only idempotent methods may be tried again, and only while no byte of the
-    /// response went to the client.
+    /// The request may have been executed: it may be tried again only if executing it twice does no harm (its method is
+    /// idempotent, or its client gave an `Idempotency-Key`) or it is taken as undelivered, and only while no byte of the
+    /// response went to the client. See `RetryRule`.
     IfIdempotent,
     Never,
 }

@@ -96,7 +96,7 @@ impl<D: Downstream> Trial<'_, D> {
         let ctx = self.ctx;
         let upstream = self.destination.upstream.clone();
         upstream.request(ctx.worker.clock.now());
-        let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
+        let is_idempotent = self.scratch.request.method.is_idempotent();
         let mut course = Course {
             tried: 0,
             fresh: false,
@@ -107,7 +107,7 @@ impl<D: Downstream> Trial<'_, D> {
         loop {
             let random = ctx.worker.ids.borrow_mut().random();
             let Some((index, target)) =
-                upstream.pick(course.tried, ctx.worker.clock.now(), random, is_repeatable)
+                upstream.pick(course.tried, ctx.worker.clock.now(), random, is_idempotent)
             else {
                 return Err(Stop::refused(Phase::Queue, Fault::NoTarget));
             };
@@ -139,9 +139,9 @@ impl<D: Downstream> Trial<'_, D> {
             return false;
         }
         let tried = course.tried | bit(index);
-        let is_repeatable = retry::is_repeatable(&self.scratch.request.method);
+        let is_idempotent = self.scratch.request.method.is_idempotent();
         let may =
-            upstream.settings.retries.bad_answers && is_repeatable && course.left > 0 && self.has_body();
+            upstream.settings.retries.bad_answers && is_idempotent && course.left > 0 && self.has_body();
         if !(may && upstream.has_other(tried, now) && upstream.pay_retry(now)) {
             return false;
         }

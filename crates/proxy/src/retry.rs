@@ -1,6 +1,6 @@
 //! When another attempt may follow, and what an attempt says of its target. Pure decisions, one place.
 
-use model::{Fault, Method, Retry, RetryRule};
+use model::{Fault, Retry, RetryRule};
 use upstream::Failure;
 use upstream::health::Outcome;
 use wire::{Known, RequestHead};
@@ -44,11 +44,6 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
         RetryRule::Idempotent | RetryRule::IdempotencyKey => !was_stale,
         RetryRule::BadAnswer => true,
     }
-}
-
-/// Whether a bad answer to this method may be asked for again.
-pub(crate) fn is_repeatable(method: &Method) -> bool {
-    method.is_idempotent()
 }
 
 /// What a failed attempt says of its target; `None` if nothing.
