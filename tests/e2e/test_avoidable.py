@@ -216,3 +216,33 @@ def test_requests_around_the_idle_limit(start_gateway, backend):
     assert set(statuses) <= {200, 502}
     assert twice(only.executed) == []
     assert statuses[502] <= 5, statuses
+
+
+def test_more_than_the_workers_take_is_answered_or_turned_away_at_once(start_gateway, backend):
+    """Two workers that are busy for a moment each, and sixty clients at once: whoever is turned away was not executed."""
+    busy = backend("gunicorn-sync")
+    gateway = in_front_of(start_gateway, busy, more=", concurrency: 2, queue: { length: 10 }")
+    answers: dict[str, tuple[int, str | None]] = {}
+
+    def ask(name: str, start: threading.Barrier):
+        connection = Connection(gateway.port, 30)
+        headers = (("X-Test-Id", name), ("X-Test-Takes", "0.05"))
+        request = Request("POST", "/", headers=headers, body=b"x")
+        start.wait()
+        connection.send(request)
+        answer = connection.receive("POST")
+        answers[name] = (answer.status, answer.names.get("retry-after"))
+
+    clients = 60
+    start = threading.Barrier(clients)
+    threads = [threading.Thread(target=ask, args=(f"POST-{number}", start)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    served = sorted(name for name, (status, _) in answers.items() if status == 200)
+    turned_away = [retry_after for status, retry_after in answers.values() if status == 503]
+    assert len(served) + len(turned_away) == clients, answers
+    assert len(served) >= 12 and turned_away, "the two workers and the queue have twelve places"
+    assert all(int(retry_after) >= 1 for retry_after in turned_away)
+    assert sorted(busy.executed.read_text().split()) == served, "each once, and nobody else"

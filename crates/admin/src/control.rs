@@ -100,6 +100,8 @@ pub struct UpstreamRow {
     pub upstream: String,
     /// Attempts under way, over all targets.
     pub in_flight: usize,
+    /// Requests that wait for a target.
+    pub waiting: usize,
     pub targets: Vec<TargetRow>,
 }
 
@@ -109,6 +111,9 @@ pub struct TargetRow {
     pub target: String,
     pub weight: u32,
     pub in_flight: usize,
+    /// The most requests that it is given at once now; absent while there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency_limit: Option<usize>,
     /// `up`, `unreachable` (only probes go there), `ejected`, or `on-trial`.
     pub condition: String,
     /// Ejections in a row.

@@ -73,7 +73,8 @@ fn route_line(row: &RouteRow) -> String {
 }
 
 fn upstream_lines(row: &UpstreamRow) -> String {
-    let mut text = format!("{}  {} in flight\n", printable(&row.upstream), row.in_flight);
+    let waiting = if row.waiting == 0 { String::new() } else { format!("  {} waiting", row.waiting) };
+    let mut text = format!("{}  {} in flight{waiting}\n", printable(&row.upstream), row.in_flight);
     for target in &row.targets {
         let addresses = match &target.resolve_error {
             Some(reason) => format!("  cannot be resolved: {reason}"),
@@ -85,8 +86,9 @@ fn upstream_lines(row: &UpstreamRow) -> String {
         let latency = target.latency_us.map(|micros| format!("  answers in {}", duration_text(micros)));
         let idle =
             target.idle_limit_ms.map(|millis| format!("  idle limit {}", duration_text(millis * 1000)));
+        let limit = target.concurrency_limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
         let line = format!(
-            "  {}  {}  weight {}  {} in flight  {} connections  {} attempts  {} failed{}{}{addresses}",
+            "  {}  {}  weight {}  {}{limit} in flight  {} connections  {} attempts  {} failed{}{}{addresses}",
             target.target,
             target.condition,
             target.weight,

@@ -226,6 +226,7 @@ fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
             TargetRow {
                 target: target.settings.url.to_string(),
                 weight: target.settings.weight,
+                concurrency_limit: upstream.concurrency_limit(target),
                 condition: target.state.condition().id().to_owned(),
                 ejections: target.state.ejections(),
                 latency_us: target.state.latency.average(now).map(|latency| latency.as_micros() as u64),
@@ -242,6 +243,7 @@ fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
     UpstreamRow {
         upstream: upstream.settings.name.to_string(),
         in_flight: targets.iter().map(|target| target.in_flight).sum(),
+        waiting: upstream.waiting(),
         targets,
     }
 }

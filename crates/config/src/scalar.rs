@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod concurrency;
 mod host;
 mod name;
 mod path;
@@ -10,6 +11,7 @@ mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
 pub(crate) use amount::{Limited, Size, Time, Whole};
+pub(crate) use concurrency::ConcurrencyText;
 pub(crate) use host::{HostPattern, HostSent, ServerName};
 pub(crate) use name::{
     CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,

@@ -181,6 +181,7 @@ pub enum Limit {
 named! {
     /// Every limit that can end an exchange or attempt. The id reads like the field that sets it; a new limit is one line.
     LimitName {
+        Attempt "attempt";
         AwaitHead "await-head";
         BodyIdle "body-idle";
         BodyRate "body-rate";
@@ -194,6 +195,10 @@ named! {
         Http2Resets "http2-resets";
         Http2Streams "http2-streams";
         KeepAlive "keep-alive";
+        QueueBytes "queue-bytes";
+        QueueLength "queue-length";
+        QueueStandingWait "queue-standing-wait";
+        QueueWait "queue-wait";
         RequestBody "request-body";
         RequestFields "request-fields";
         RequestHead "request-head";

@@ -147,6 +147,10 @@ faults! {
     Overloaded "overloaded" 503 Gateway Never;
     /// The process is draining and takes no new requests on this connection.
     Draining "draining" 503 Operator Never;
+    /// All targets have as many requests as they are given, and so many wait already that this one could not.
+    QueueFull "queue-full" 503 Gateway Never;
+    /// The request has waited as long as it may for a target that has room or accepts connections.
+    QueueTimeout "queue-timeout" 503 Gateway Never;
     /// The upstream has no target.
     NoTarget "no-target" 503 Operator Never;
     /// Our own bug: a panic, or an invariant that did not hold.

@@ -177,6 +177,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What happens to an attempt when the client leaves.
     pub client_gone: ClientGone,
+    /// Who goes first where requests wait for a target. Default normal.
+    pub criticality: Criticality,
 }
 
 /// Every part that is not empty must match.
@@ -287,6 +289,14 @@ pub enum ClientGone {
     Finish,
 }
 
+/// Which requests go first where they wait for a target, and which are turned away first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Criticality {
+    Critical,
+    Normal,
+    Sheddable,
+}
+
 /// A rule applied to requests of a route, in the order of the policy slot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Policy {
@@ -320,6 +330,8 @@ pub struct Upstream {
     pub limits: UpstreamLimits,
     pub pool: Pool,
     pub retries: Retries,
+    pub concurrency: Concurrency,
+    pub queue: Queue,
     pub tls: UpstreamTls,
     /// Begin each connection with a PROXY protocol header that names the client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -377,6 +389,8 @@ pub struct Timeouts {
     pub await_head: Duration,
     /// Between two reads of the response body. Default 300 s.
     pub body_idle: Duration,
+    /// From the start of an attempt to the end of its response head. None by default.
+    pub attempt: Option<Duration>,
     /// The whole exchange; none by default, because of streams.
     pub total: Option<Duration>,
 }
@@ -408,6 +422,31 @@ pub struct Retries {
     pub bad_answers: bool,
     /// See `RetryRule::Undelivered`. Default true.
     pub undelivered: bool,
+    /// The longest pause before the second attempt, doubled with each further one. Default 25 ms.
+    pub back_off: Duration,
+}
+
+/// How many requests a target is given at once; the others wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Concurrency {
+    /// As many as it answers without letting them queue. Default.
+    Adaptive,
+    /// From its connection to the end of its answer.
+    Fixed(usize),
+    Unlimited,
+}
+
+/// How requests wait for a target that has room, or accepts connections again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Requests that wait at once. Default 1,000.
+    pub length: usize,
+    /// Their bodies in memory. Default 64 MiB.
+    pub bytes_max: ByteSize,
+    /// How long one waits at most. Default 5 s.
+    pub wait: Duration,
+    /// The same in a queue that has not been empty for that long. Default 1 s.
+    pub standing_wait: Duration,
 }
 
 /// How targets that speak TLS are verified.

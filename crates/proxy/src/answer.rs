@@ -3,6 +3,8 @@
 //! The public sentence says what happened and what the client can do. Nothing about the inside is in it: no names of
 //! targets, no addresses, no library's reasons.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use model::gateway::Service;
 use model::{Fault, Method, RequestId};
@@ -16,11 +18,15 @@ pub(crate) struct Answer {
     /// The methods that would have been right, for a 405.
     pub allow: Vec<Method>,
     pub challenge: Option<Box<str>>,
+    /// For a 503: when it is worth while to ask again, at least a second.
+    pub retry_after: Duration,
 }
 
 impl Answer {
     pub(crate) fn new(fault: Fault) -> Answer {
-        Answer { fault, status: fault.status(), allow: Vec::new(), challenge: None }
+        // What is full now is usually not full a second later.
+        let retry_after = Duration::from_secs(1);
+        Answer { fault, status: fault.status(), allow: Vec::new(), challenge: None, retry_after }
     }
 
     /// Fills the head and gives the body. Content-Length is in the head.
@@ -65,8 +71,8 @@ impl Answer {
             fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
         }
         if self.status == 503 {
-            // What is full now is usually not full a second later.
-            fields.push_known(Known::RetryAfter, b"1");
+            let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
+            fields.push_known(Known::RetryAfter, seconds.to_string().as_bytes());
         }
     }
 
@@ -156,6 +162,8 @@ fn sentence(fault: Fault) -> &'static str {
         Fault::Forbidden => "This credential does not allow this request.",
         Fault::Overloaded => "The gateway is at its limit. Try again shortly.",
         Fault::Draining => "The gateway is shutting down. Try again.",
+        Fault::QueueFull => "The service has too many requests at the moment. Try again shortly.",
+        Fault::QueueTimeout => "The service had no room for the request in time. Try again shortly.",
         Fault::NoTarget => "The service has no server at the moment. Try again shortly.",
         Fault::Internal => "The gateway failed. This is a bug of the gateway, not of the request.",
         Fault::DnsFailed => "The name of the server behind this service could not be resolved.",

@@ -3,11 +3,13 @@
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::gateway::{ClientGone, HostRewrite, Scheme};
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
-use upstream::{Addresses, Delivery, DialTimes, Failure, Lease, Purpose, Request, Target, Upstream};
+use upstream::{
+    Addresses, Choice, Delivery, DialTimes, Failure, Lease, Purpose, Request, Slot, Target, Upstream, Wanted,
+};
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
 use crate::attempt_log::{self, Before};
@@ -20,6 +22,7 @@ use crate::forward::PathRewrite;
 use crate::retry;
 use crate::route::Destination;
 use crate::upload::Upload;
+use crate::wait;
 use crate::watch::{Expiry, Watch};
 
 /// A final response head has arrived.
@@ -63,6 +66,25 @@ struct Course {
     left: usize,
     /// A target that had failed was asked again, for want of another.
     again: bool,
+    /// What was waited for.
+    slot: Option<Slot>,
+    /// Before the next attempt.
+    pause: Duration,
+}
+
+impl Course {
+    /// From the beginning, or from where a target has come back.
+    fn new(upstream: &Upstream) -> Course {
+        Course {
+            tried: 0,
+            fresh: false,
+            before: Before::default(),
+            left: upstream.settings.retries.attempts,
+            again: false,
+            slot: None,
+            pause: Duration::ZERO,
+        }
+    }
 }
 
 /// Targets past the 64th are never left out.
@@ -94,62 +116,90 @@ impl<D: Downstream> Trial<'_, D> {
     /// Tries targets until one gives a final response head.
     pub(crate) async fn until_answered(mut self) -> Result<Answered, Stop> {
         let ctx = self.ctx;
-        let upstream = self.destination.upstream.clone();
+        let mut upstream = self.destination.upstream.clone();
         upstream.request(ctx.worker.clock.now());
-        let is_idempotent = self.scratch.request.method.is_idempotent();
-        let mut course = Course {
-            tried: 0,
-            fresh: false,
-            before: Before::default(),
-            left: upstream.settings.retries.attempts,
-            again: false,
-        };
+        self.collect_for(&upstream).await?;
+        let mut course = Course::new(&upstream);
         loop {
-            let random = ctx.worker.ids.borrow_mut().random();
-            let Some((index, target)) =
-                upstream.pick(course.tried, ctx.worker.clock.now(), random, is_idempotent)
-            else {
-                return Err(Stop::refused(Phase::Queue, Fault::NoTarget));
+            if !course.pause.is_zero() {
+                Box::pin(self.pause(std::mem::take(&mut course.pause))).await?;
+            }
+            let slot = match self.choose(&upstream, &mut course) {
+                Choice::Slot(slot) => slot,
+                Choice::Full | Choice::Out => {
+                    let (slot, waited) = Box::pin(self.wait(&upstream, None)).await?;
+                    course.before.waited = Some(waited);
+                    slot
+                }
+                Choice::None => return Err(Stop::refused(Phase::Queue, Fault::NoTarget)),
             };
-            self.collect_for(target).await?;
+            // A reload may have replaced it while the request waited.
+            if !Arc::ptr_eq(&upstream, slot.upstream()) {
+                upstream = slot.upstream().clone();
+            }
+            let index = slot.index();
             let before = std::mem::take(&mut course.before);
-            attempt_log::begin(ctx, self.record, self.destination, target, before);
-            course.left -= 1;
-            match self.attempt(target, course.fresh).await {
-                Ok(answered) => {
-                    if !self.is_worth_another(&answered, index, &mut course) {
+            attempt_log::begin(ctx, self.record, self.destination, slot.target(), before);
+            course.left = course.left.saturating_sub(1);
+            match self.attempt(slot, course.fresh).await {
+                Ok(mut answered) => {
+                    if !self.is_worth_another(&mut answered, &mut course) {
                         return Ok(answered);
                     }
                 }
-                Err(failed) => Box::pin(self.after(failed, index, target, &mut course)).await?,
+                Err(failed) => Box::pin(self.after(failed, index, &upstream, &mut course)).await?,
             }
         }
     }
 
+    /// The target of the next attempt. Who was let in once does not wait again until there is room.
+    fn choose(&mut self, upstream: &Arc<Upstream>, course: &mut Course) -> Choice {
+        if let Some(slot) = course.slot.take() {
+            return Choice::Slot(slot);
+        }
+        let worker = self.ctx.worker;
+        let random = worker.ids.borrow_mut().random();
+        let wanted = Wanted {
+            tried: course.tried,
+            may_try: self.scratch.request.method.is_idempotent(),
+            regardless: !self.record.attempts.is_empty(),
+        };
+        upstream.choose(wanted, worker.clock.now(), random)
+    }
+
     /// Judges an answer; whether another target may do better, and is asked.
-    fn is_worth_another(&mut self, answered: &Answered, index: usize, course: &mut Course) -> bool {
+    fn is_worth_another(&mut self, answered: &mut Answered, course: &mut Course) -> bool {
         let ctx = self.ctx;
-        let (upstream, target) = (&self.destination.upstream, &answered.lease.target);
         let now = ctx.worker.clock.now();
         let status = self.scratch.response.status;
-        upstream.observe(target, now, retry::outcome_of_status(status));
+        let Lease { slot, connection, .. } = &mut answered.lease;
+        slot.upstream().observe(slot.target(), now, retry::outcome_of_status(status));
         if !retry::is_bad_answer(status) {
             let took = attempt_log::current(self.record).await_head.unwrap_or_default();
-            target.state.latency.observe(now, took);
+            slot.target().state.latency.observe(now, took);
+            slot.answered(now, Some(took));
             return false;
         }
-        let tried = course.tried | bit(index);
+        slot.answered(now, None);
+        let (upstream, target) = (slot.upstream(), slot.target());
+        let tried = course.tried | bit(slot.index());
         let is_idempotent = self.scratch.request.method.is_idempotent();
         let may =
             upstream.settings.retries.bad_answers && is_idempotent && course.left > 0 && self.has_body();
-        if !(may && upstream.has_other(tried, now) && upstream.pay_retry(now)) {
+        if !(may && upstream.has_other_with_room(tried, now) && upstream.pay_retry(now)) {
             return false;
         }
-        let counts = answered.lease.connection.counts();
-        attempt_log::finish(ctx, self.record, target, now, counts, Ending::ANSWERED);
+        attempt_log::finish(ctx, self.record, target, now, connection.counts(), Ending::ANSWERED);
         course.tried = tried;
         course.before.why = Some(RetryRule::BadAnswer);
+        course.pause = self.back_off(upstream);
         true
+    }
+
+    /// How long to wait before the next attempt.
+    fn back_off(&self, upstream: &Upstream) -> Duration {
+        let random = self.ctx.worker.ids.borrow_mut().random();
+        wait::back_off(upstream.settings.retries.back_off, self.record.attempts.len(), random)
     }
 
     /// Decides how to go on after an attempt that came to nothing; the stop is that of the exchange if it ends here.
@@ -157,12 +207,12 @@ impl<D: Downstream> Trial<'_, D> {
         &mut self,
         failed: Failed,
         index: usize,
-        target: &Arc<Target>,
+        upstream: &Arc<Upstream>,
         course: &mut Course,
     ) -> Result<(), Stop> {
         let ctx = self.ctx;
-        let upstream = self.destination.upstream.clone();
         let Failed { stop, lease } = failed;
+        let Some(target) = upstream.targets.get(index) else { return Err(stop) };
         attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
         let Stop::Upstream(failure) = stop else { return Err(stop) };
         // An idle connection that was closed says nothing of its target; one on which it was silent for too long does.
@@ -188,72 +238,35 @@ impl<D: Downstream> Trial<'_, D> {
         }
         let has_choice = was_stale || upstream.has_other(course.tried, now);
         if rule == RetryRule::Unsent && !has_choice {
-            return match upstream.wait_until(now) {
-                Some(until) => Box::pin(self.wait_for(&upstream, until, course, failure)).await,
-                None => Err(Stop::Upstream(failure)),
-            };
+            if upstream.out_until(now).is_none_or(|until| until <= now) {
+                return Err(Stop::Upstream(failure));
+            }
+            let (slot, waited) = Box::pin(self.wait(upstream, Some(failure))).await?;
+            let before = Before { waited: Some(waited), ..course.before };
+            *course = Course { before, slot: Some(slot), ..Course::new(upstream) };
+            return Ok(());
         }
         if !has_choice {
             // It is alone, or the last: asked once more, because that is safe, unless it took all its time already.
             course.left = course.left.min(usize::from(failure.limit.is_none() && !course.again));
             (course.tried, course.again) = (0, true);
+            course.pause = self.back_off(upstream);
         }
         let may_repeat = course.left > 0 && (!retry::costs(rule, was_stale) || upstream.pay_retry(now));
         if may_repeat { Ok(()) } else { Err(Stop::Upstream(failure)) }
     }
 
-    /// Waits until a target has begun to accept, and starts anew then; the failure of before stands when none does in time.
-    /// A client that leaves leaves.
-    async fn wait_for(
-        &mut self,
-        upstream: &Upstream,
-        until: Instant,
-        course: &mut Course,
-        failure: Failure,
-    ) -> Result<(), Stop> {
-        let ctx = self.ctx;
-        let begun = ctx.worker.clock.tick();
-        let Some(place) = upstream.wait() else { return Err(Stop::Upstream(failure)) };
-        let mut accepting = std::pin::pin!(place.accepting());
-        accepting.as_mut().enable();
-        let total = Expiry::total(ctx, &self.destination.route.timeouts, Phase::Queue);
-        let total = total.filter(|total| total.at < until);
-        let mut timer = ctx.worker.lend_timer();
-        let came = poll_fn(|cx| {
-            // It may have come back between the failure and here.
-            if upstream.wait_until(begun).is_none() || accepting.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Ok(true));
-            }
-            if self.client.body_is_read() && self.client.poll_gone(cx).is_ready() {
-                let stop = Stop::Client { failure: ClientFailure::Gone, phase: Phase::Queue };
-                return Poll::Ready(Err(stop));
-            }
-            match total {
-                Some(total) => timer.poll(total.at, cx).map(|()| Err(total.stop())),
-                None => timer.poll(until, cx).map(|()| Ok(false)),
-            }
-        })
-        .await;
-        ctx.worker.return_timer(timer);
-        if !came? {
-            return Err(Stop::Upstream(failure));
-        }
-        let waited = ctx.worker.clock.tick().duration_since(begun);
-        let before = Before { waited: Some(waited), ..course.before };
-        let left = upstream.settings.retries.attempts;
-        *course = Course { tried: 0, fresh: false, before, left, again: false };
-        Ok(())
-    }
-
     /// Reads the request body before there is a connection, where that is for the better: a target must be told its length
     /// first, or a small one need not keep a worker waiting that serves one request at a time. What was collected can be
     /// sent again.
-    async fn collect_for(&mut self, target: &Target) -> Result<(), Stop> {
-        let scheme = target.settings.scheme;
+    async fn collect_for(&mut self, upstream: &Upstream) -> Result<(), Stop> {
+        let has = |schemes: &[Scheme]| {
+            upstream.targets.iter().any(|target| schemes.contains(&target.settings.scheme))
+        };
         let collect = match self.facts.framing {
-            Framing::Chunked => scheme == Scheme::Uwsgi,
+            Framing::Chunked => has(&[Scheme::Uwsgi]),
             Framing::Length(length) => {
-                matches!(scheme, Scheme::Http | Scheme::Uwsgi)
+                has(&[Scheme::Http, Scheme::Uwsgi])
                     && length <= collect::SMALL_BYTES
                     && collect::has_room(self.ctx, length)
                     && !self.facts.upgrade
@@ -273,13 +286,13 @@ impl<D: Downstream> Trial<'_, D> {
         self.client.counts().0 == 0 || self.scratch.collected.is_some()
     }
 
-    async fn attempt(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Answered, Failed> {
+    async fn attempt(&mut self, slot: Slot, fresh: bool) -> Result<Answered, Failed> {
         let ctx = self.ctx;
-        let mut lease = match self.acquire(target, fresh).await {
+        let mut lease = match self.acquire(slot, fresh).await {
             Ok(lease) => lease,
             Err(stop) => return Err(Failed { stop, lease: None }),
         };
-        if let Err(failure) = self.start(target, &mut lease) {
+        if let Err(failure) = self.start(&mut lease) {
             return Err(Failed { stop: Stop::Upstream(failure), lease: Some(lease) });
         }
         let mut upload = Upload::new(self.scratch.collected.as_ref());
@@ -306,10 +319,10 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// Encodes the request for this target.
-    fn start(&mut self, target: &Target, lease: &mut Lease) -> Result<(), Failure> {
+    fn start(&mut self, lease: &mut Lease) -> Result<(), Failure> {
         let collected = self.scratch.collected.as_ref();
         let framing = collected.map_or(self.facts.framing, |body| Framing::Length(body.bytes.len() as u64));
-        fit_to_target(&mut self.scratch.request, framing, self.destination, target);
+        fit_to_target(&mut self.scratch.request, framing, self.destination, lease.target());
         let head = &self.scratch.request;
         let host = head.fields.get(Known::Host).and_then(|host| std::str::from_utf8(host).ok());
         lease.connection.start(&Request {
@@ -325,28 +338,33 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// A pooled connection, or a new one; a client who leaves while it is made ends it, and so does the total time.
-    async fn acquire(&mut self, target: &Arc<Target>, fresh: bool) -> Result<Lease, Stop> {
+    async fn acquire(&mut self, slot: Slot, fresh: bool) -> Result<Lease, Stop> {
         let ctx = self.ctx;
         let pool = &ctx.worker.pool;
-        let upstream = &self.destination.upstream;
-        if !fresh
-            && let Some((lease, reuse)) =
-                pool.take(upstream, target, self.facts.upgrade, ctx.worker.clock.now())
-        {
-            let attempt = attempt_log::current(self.record);
-            attempt.address = lease.address();
-            attempt.reuse = Some(reuse);
-            return Ok(lease);
-        }
+        let slot = match fresh {
+            true => slot,
+            false => match pool.take(slot, self.facts.upgrade, ctx.worker.clock.now()) {
+                Ok((lease, reuse)) => {
+                    let attempt = attempt_log::current(self.record);
+                    attempt.address = lease.address();
+                    attempt.reuse = Some(reuse);
+                    return Ok(lease);
+                }
+                Err(slot) => slot,
+            },
+        };
         let addresses = ctx.peer.client.zip(ctx.peer.local);
         let addresses = addresses.map(|(client, listener)| Addresses { client, listener });
         let purpose = Purpose { addresses, upgrade: self.facts.upgrade };
         let mut times = DialTimes::default();
+        let route = &self.destination.route;
+        let limit = Expiry::total(ctx, &route.timeouts, Phase::Connect);
+        let limit = Expiry::attempt(self.begun(), &route.timeouts, Phase::Connect)
+            .map(|attempt| limit.map_or(attempt, |limit| limit.or(attempt)))
+            .or(limit);
         let dialed = {
-            let mut dial = Box::pin(pool.dial(upstream, target, purpose, &mut times));
-            let route = &self.destination.route;
+            let mut dial = Box::pin(pool.dial(slot, purpose, &mut times));
             let watch = route.client_gone == ClientGone::Cancel && self.client.body_is_read();
-            let total = Expiry::total(ctx, &route.timeouts, Phase::Connect);
             let mut timer = Deadline::default();
             poll_fn(|cx| {
                 if let Poll::Ready(result) = dial.as_mut().poll(cx) {
@@ -356,8 +374,8 @@ impl<D: Downstream> Trial<'_, D> {
                     let stop = Stop::Client { failure: ClientFailure::Gone, phase: Phase::Connect };
                     return Poll::Ready(Err(stop));
                 }
-                match total {
-                    Some(total) => timer.poll(total.at, cx).map(|()| Err(total.stop())),
+                match limit {
+                    Some(limit) => timer.poll(limit.at, cx).map(|()| Err(limit.stop())),
                     None => Poll::Pending,
                 }
             })
@@ -369,6 +387,11 @@ impl<D: Downstream> Trial<'_, D> {
             attempt_log::current(self.record).address = lease.address();
         }
         dialed
+    }
+
+    /// When the attempt under way began.
+    pub(crate) fn begun(&mut self) -> Instant {
+        self.ctx.started + Duration::from_micros(attempt_log::current(self.record).started_micros)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::client::{ClientFailure, Downstream};
 use crate::deadline::Deadline;
 use crate::exchange::{self, Stop};
 use crate::upload::{Turn, Upload};
-use crate::watch::{Due, Moved, Watch};
+use crate::watch::{Due, Expiry, Moved, Watch};
 
 /// Sends the request and waits for the final response head; gives the framing of the body that follows it.
 pub(crate) async fn await_head<D: Downstream>(
@@ -27,9 +27,10 @@ pub(crate) async fn await_head<D: Downstream>(
     timer: &mut Deadline,
 ) -> Result<Framing, Stop> {
     let ctx = trial.ctx;
-    let limits = upstream::head_limits(&trial.destination.upstream);
+    let limits = upstream::head_limits(lease.upstream());
     let timeouts = &trial.destination.route.timeouts;
     let clock = &ctx.worker.clock;
+    let attempt_begun = trial.begun();
     let begun = clock.now();
     let cancel_if_gone = trial.destination.route.client_gone == ClientGone::Cancel;
     let client = &mut *trial.client;
@@ -64,7 +65,14 @@ pub(crate) async fn await_head<D: Downstream>(
             Some(Turn::Target) => Due::RequestTaken,
             Some(Turn::Client) => Due::RequestBody,
         };
-        let expiry = watch.next(ctx, timeouts, due, moved(client, lease));
+        let mut expiry = watch.next(ctx, timeouts, due, moved(client, lease));
+        let phase = if due == Due::Head { Phase::AwaitHead } else { Phase::Send };
+        // What the client takes to send is not the target's doing.
+        if due != Due::RequestBody
+            && let Some(attempt) = Expiry::attempt(attempt_begun, timeouts, phase)
+        {
+            expiry = expiry.or(attempt);
+        }
         timer.poll(expiry.at, cx).map(|()| Err(expiry.stop()))
     })
     .await;

@@ -41,15 +41,15 @@ pub(crate) async fn run<D: Downstream>(
     if is_read_whole {
         let now = ctx.worker.clock.tick();
         let counts = lease.connection.counts();
-        attempt_log::finish(ctx, record, &lease.target, now, counts, Ending::ANSWERED);
+        attempt_log::finish(ctx, record, lease.target(), now, counts, Ending::ANSWERED);
         ctx.worker.pool.release(lease, now);
     } else if let Err(stop) = &end {
         if let Stop::Upstream(failure) = stop
             && let Some(outcome) = retry::outcome(failure, false)
         {
-            lease.upstream.observe(&lease.target, ctx.worker.clock.tick(), outcome);
+            lease.upstream().observe(lease.target(), ctx.worker.clock.tick(), outcome);
         }
-        attempt_log::abandon(ctx, record, &lease.target, Some(&lease), stop);
+        attempt_log::abandon(ctx, record, lease.target(), Some(&lease), stop);
     }
     end
 }

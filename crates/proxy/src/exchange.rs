@@ -302,7 +302,7 @@ async fn upgrade<D: Downstream>(
 ) -> Result<Finish, Stop> {
     let idle = answered.destination.route.timeouts.body_idle;
     let Answered { lease, .. } = answered;
-    let target = lease.target.clone();
+    let target = lease.target().clone();
     wire::strip_hop_by_hop_but_upgrade(&mut scratch.response.fields);
     client
         .respond(&mut scratch.response, ResponseForm { framing: Framing::None, bodiless: true, last: true });

@@ -28,6 +28,7 @@ mod serving;
 mod tls;
 mod tunnel;
 mod upload;
+mod wait;
 mod watch;
 mod whole;
 mod worker;

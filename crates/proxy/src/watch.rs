@@ -117,6 +117,17 @@ impl Expiry {
         Some(Expiry { at: ctx.started + max, fault: Fault::TotalTimeout, phase, limit })
     }
 
+    /// The limit of an attempt until its response head, if it has one.
+    pub(crate) fn attempt(begun: Instant, limits: &Timeouts, phase: Phase) -> Option<Expiry> {
+        let max = limits.attempt?;
+        let fault = match phase {
+            Phase::Send => Fault::SendTimeout,
+            Phase::AwaitHead => Fault::AwaitHeadTimeout,
+            _ => Fault::ConnectTimeout,
+        };
+        Some(Expiry { at: begun + max, fault, phase, limit: Limit::Time { name: LimitName::Attempt, max } })
+    }
+
     /// This limit or the other, whichever is reached first.
     pub(crate) fn or(self, other: Expiry) -> Expiry {
         if other.at < self.at { other } else { self }
@@ -131,7 +142,7 @@ impl Expiry {
     pub(crate) fn stop(self) -> Stop {
         let Expiry { fault, phase, limit, .. } = self;
         match fault {
-            Fault::SendTimeout | Fault::AwaitHeadTimeout | Fault::BodyIdleTimeout => {
+            Fault::ConnectTimeout | Fault::SendTimeout | Fault::AwaitHeadTimeout | Fault::BodyIdleTimeout => {
                 Stop::Upstream(Failure::new(phase, fault).with_limit(limit))
             }
             _ => Stop::Timeout { fault, phase, limit },

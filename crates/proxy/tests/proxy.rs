@@ -12,6 +12,7 @@ mod proxy {
     mod http2_targets;
     mod lifecycle;
     mod listeners;
+    mod overload;
     mod requests;
     mod targets;
 }

@@ -21,6 +21,7 @@ use crate::dial::{DialTimes, Purpose, dial};
 use crate::failure::Failure;
 use crate::http1::Http1;
 use crate::http2::Http2Connection;
+use crate::slot::Slot;
 use crate::target::{Target, TargetState, Upstream};
 
 /// How often outlived connections are looked for.
@@ -51,15 +52,9 @@ struct Open {
 #[derive(Debug)]
 pub struct Lease {
     pub connection: Connection,
-    pub upstream: Arc<Upstream>,
-    pub target: Arc<Target>,
+    pub slot: Slot,
     open: Rc<Open>,
-    _in_flight: InFlight,
 }
-
-/// Counts an attempt for as long as it holds its connection.
-#[derive(Debug)]
-struct InFlight(Arc<TargetState>);
 
 /// The limits of response heads that an upstream allows.
 pub fn head_limits(upstream: &Upstream) -> HeadLimits {
@@ -68,14 +63,9 @@ pub fn head_limits(upstream: &Upstream) -> HeadLimits {
 }
 
 impl Pool {
-    /// A new connection to the target.
-    pub async fn dial(
-        &self,
-        upstream: &Arc<Upstream>,
-        target: &Arc<Target>,
-        purpose: Purpose,
-        times: &mut DialTimes,
-    ) -> Result<Lease, Failure> {
+    /// A new connection to the target of the slot.
+    pub async fn dial(&self, slot: Slot, purpose: Purpose, times: &mut DialTimes) -> Result<Lease, Failure> {
+        let (upstream, target) = (slot.upstream(), slot.target());
         // A PROXY header speaks for one client: such a connection is not for another.
         let may_share = upstream.settings.proxy_protocol.is_none();
         let dialed = dial(upstream, target, purpose, times).await?;
@@ -99,44 +89,43 @@ impl Pool {
             let uwsgi = target.settings.scheme == Scheme::Uwsgi;
             Connection::Http1(Box::new(Http1::new(dialed.transport, uwsgi)))
         };
-        Ok(Lease::new(connection, upstream, target, open))
+        Ok(Lease { connection, slot, open })
     }
 
-    /// A pooled connection to the target, if there is a good one; for an upgrade one of HTTP/1.1.
-    pub fn take(
-        &self,
-        upstream: &Arc<Upstream>,
-        target: &Arc<Target>,
-        upgrade: bool,
-        now: Instant,
-    ) -> Option<(Lease, Reuse)> {
+    /// A pooled connection to the target of the slot, if there is a good one; for an upgrade one of HTTP/1.1. Without one
+    /// the slot is given back.
+    pub fn take(&self, slot: Slot, upgrade: bool, now: Instant) -> Result<(Lease, Reuse), Slot> {
         let mut targets = self.targets.borrow_mut();
-        let idle = targets.get_mut(&target.id)?;
+        let Some(idle) = targets.get_mut(&slot.target().id) else { return Err(slot) };
         while let Some((mut connection, open)) = idle.http1.pop() {
-            if !is_good(&mut connection, target, idle.settings, now) {
+            if !is_good(&mut connection, slot.target(), idle.settings, now) {
                 continue;
             }
             let idle_for = now.saturating_duration_since(connection.idle_since);
             let reuse = Reuse { requests: connection.served, idle: idle_for };
-            return Some((Lease::new(Connection::Http1(connection), upstream, target, open), reuse));
+            return Ok((Lease { connection: Connection::Http1(connection), slot, open }, reuse));
         }
         if upgrade {
-            return None;
+            return Err(slot);
         }
         let settings = idle.settings;
         idle.http2.retain_mut(|(connection, _)| {
             connection.is_open() && !connection.outlived(now, settings.idle, settings.age)
         });
-        idle.http2.iter().find_map(|(shared, open)| {
+        let found = idle.http2.iter().find_map(|(shared, open)| {
             let reuse = Reuse { requests: shared.served(), idle: shared.idle(now) };
-            let stream = Connection::Http2(Box::new(shared.open(now)?));
-            Some((Lease::new(stream, upstream, target, open.clone()), reuse))
-        })
+            Some((Connection::Http2(Box::new(shared.open(now)?)), open.clone(), reuse))
+        });
+        match found {
+            Some((connection, open, reuse)) => Ok((Lease { connection, slot, open }, reuse)),
+            None => Err(slot),
+        }
     }
 
     /// Takes a connection back after its exchange, if another request may follow on it.
     pub fn release(&self, lease: Lease, now: Instant) {
-        let Lease { connection, upstream, target, open, .. } = lease;
+        let Lease { connection, slot, open } = lease;
+        let (upstream, target) = (slot.upstream(), slot.target());
         let Connection::Http1(mut connection) = connection else { return };
         let may_share = upstream.settings.proxy_protocol.is_none();
         if !(connection.is_reusable() && may_share && target.is_at(open.address)) {
@@ -146,7 +135,7 @@ impl Pool {
             target.state.idle_limit.announced(limit);
         }
         connection.park(now);
-        self.with_idle(&upstream, &target, |idle| {
+        self.with_idle(upstream, target, |idle| {
             if idle.http1.len() < idle.settings.idle_max {
                 idle.http1.push((connection, open));
             }
@@ -217,11 +206,6 @@ impl Drop for Open {
 }
 
 impl Lease {
-    fn new(connection: Connection, upstream: &Arc<Upstream>, target: &Arc<Target>, open: Rc<Open>) -> Lease {
-        let _in_flight = InFlight::new(target);
-        Lease { connection, upstream: upstream.clone(), target: target.clone(), open, _in_flight }
-    }
-
     /// This limit ended the attempt. If the target was silent meanwhile, its connection may not be lent again.
     pub fn ran_out(&self, limit: Limit) {
         let Limit::Time { name: LimitName::AwaitHead | LimitName::Send | LimitName::Total, .. } = limit
@@ -235,21 +219,16 @@ impl Lease {
         }
     }
 
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        self.slot.upstream()
+    }
+
+    pub fn target(&self) -> &Arc<Target> {
+        self.slot.target()
+    }
+
     /// The address of the target; `None` for a Unix socket.
     pub fn address(&self) -> Option<SocketAddr> {
         self.open.address
-    }
-}
-
-impl InFlight {
-    fn new(target: &Target) -> InFlight {
-        target.state.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(target.state.clone())
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -9,7 +9,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::dial::connect_any;
 use crate::health::Condition;
-use crate::target::{Target, TargetState, Waiters};
+use crate::target::{Target, TargetState};
+use crate::waiting::WaitingRoom;
 
 /// How often a target is tried while somebody may wait for it ...
 const SOON: Duration = Duration::from_millis(50);
@@ -21,7 +22,7 @@ const LATER: Duration = Duration::from_secs(1);
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
 /// Until the target accepts, or nobody uses it any more.
-pub(crate) async fn until_accepting(target: std::sync::Weak<Target>, waiters: Arc<Waiters>) {
+pub(crate) async fn until_accepting(target: std::sync::Weak<Target>, room: Arc<WaitingRoom>) {
     let begun = Instant::now();
     loop {
         sleep(if begun.elapsed() < SOON_FOR { SOON } else { LATER }).await;
@@ -30,8 +31,9 @@ pub(crate) async fn until_accepting(target: std::sync::Weak<Target>, waiters: Ar
             return;
         }
         if accepts(&target).await {
-            target.state.reached(Instant::now());
-            waiters.accepting.notify_waiters();
+            let now = Instant::now();
+            target.state.reached(now);
+            room.open(now);
             return;
         }
     }

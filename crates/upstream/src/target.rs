@@ -9,19 +9,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use model::gateway::{Endpoint, Scheme};
+use model::gateway::{Concurrency, Endpoint, Scheme};
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use crate::balance::{Candidate, choose};
 use crate::budget::RetryBudget;
 use crate::health::{Admission, Condition, Health, HealthRules, Outcome};
 use crate::idle_limit::IdleLimit;
 use crate::latency::Latency;
+use crate::limiter::Limiter;
 use crate::probe;
 use crate::resolve::{Resolution, ResolvedName, Resolver};
+use crate::slot::{Choice, Slot, Wanted};
 use crate::tls::{self, CertificateError, ClientTls};
+use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
 
 /// An upstream that serves.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub struct Upstream {
     pub targets: Vec<Arc<Target>>,
     rules: HealthRules,
     budget: Mutex<RetryBudget>,
-    waiters: Arc<Waiters>,
+    pub(crate) room: Arc<WaitingRoom>,
     /// Where probes run.
     runtime: tokio::runtime::Handle,
     pub(crate) tls: Option<ClientTls>,
@@ -55,14 +57,18 @@ pub struct Target {
 #[derive(Debug, Default)]
 pub struct TargetState {
     health: Mutex<Health>,
+    /// Its condition is that: read for every request.
+    unreachable: AtomicBool,
     /// A connection was made at least once.
     accepted: AtomicBool,
     /// It was seen to acknowledge data after its FIN: what it did not answer may still have been executed.
     takes_after_fin: AtomicBool,
     pub latency: Latency,
     pub idle_limit: IdleLimit,
-    /// Attempts under way.
+    pub(crate) limiter: Limiter,
+    /// Attempts under way, and those of them without the head of an answer.
     pub in_flight: AtomicUsize,
+    pub awaiting: AtomicUsize,
     pub attempts: AtomicU64,
     pub failures: AtomicU64,
     /// Open connections, in use and idle.
@@ -71,18 +77,21 @@ pub struct TargetState {
 
 /// The state of each target that somebody uses, by the names of upstream and target.
 type States = HashMap<(Arc<str>, Arc<str>), Weak<TargetState>>;
+/// Those who wait for each upstream, by its name.
+type Rooms = HashMap<Arc<str>, Weak<WaitingRoom>>;
 
 /// Everything of upstreams that belongs to the process. One per process.
 #[derive(Debug)]
 pub struct Registry {
     pub resolver: Arc<Resolver>,
     states: Mutex<States>,
+    rooms: Mutex<Rooms>,
     next_id: AtomicU64,
 }
 
 impl Registry {
     pub fn new(resolver: Arc<Resolver>) -> Registry {
-        Registry { resolver, states: Mutex::default(), next_id: AtomicU64::new(1) }
+        Registry { resolver, states: Mutex::default(), rooms: Mutex::default(), next_id: AtomicU64::new(1) }
     }
 
     /// Makes an upstream ready to serve. An unchanged one is to be kept by the caller, with its connections.
@@ -104,11 +113,12 @@ impl Registry {
             targets,
             rules: HealthRules::default(),
             budget: Mutex::new(RetryBudget::new(Instant::now())),
-            waiters: Arc::default(),
+            room: self.room(&settings.name),
             runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
         });
+        upstream.room.serve(&upstream);
         // The probe of before, if the state is an earlier configuration's, ends with its target.
         for target in &upstream.targets {
             if let Condition::Unreachable { .. } = target.state.condition() {
@@ -116,6 +126,14 @@ impl Registry {
             }
         }
         Ok(upstream)
+    }
+
+    fn room(&self, name: &Arc<str>) -> Arc<WaitingRoom> {
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        rooms.retain(|_, room| room.strong_count() > 0);
+        let room = rooms.get(name).and_then(Weak::upgrade).unwrap_or_default();
+        rooms.insert(name.clone(), Arc::downgrade(&room));
+        room
     }
 
     fn target(
@@ -199,43 +217,81 @@ impl Upstream {
         *self.settings == *settings && self.tls_files == tls::files_digest(&settings.tls)
     }
 
-    /// The next target, leaving out those already tried (a bit per index; targets past the 64th are never left out).
-    /// `random` are 64 bits of chance; `may_try` says whether the request may be the trial of a doubtful target.
-    pub fn pick(
-        &self,
-        tried: u64,
-        now: Instant,
-        random: u64,
-        may_try: bool,
-    ) -> Option<(usize, &Arc<Target>)> {
+    /// A place at the target that suits best. `random` are 64 bits of chance.
+    pub fn choose(self: &Arc<Self>, wanted: Wanted, now: Instant, random: u64) -> Choice {
+        let Wanted { tried, may_try, regardless } = wanted;
+        if !regardless && self.out_until(now).is_some_and(|until| now < until) {
+            return Choice::Out;
+        }
         if let ([only], 0) = (&*self.targets, tried) {
-            return Some((0, only));
+            return Slot::take(self, only, 0, regardless).map_or(Choice::Full, Choice::Slot);
         }
         let untried = || {
             let targets = self.targets.iter().enumerate();
             targets.filter(|(index, _)| *index >= 64 || tried & (1 << index) == 0)
         };
         let mut candidates: SmallVec<[Candidate; 8]> = SmallVec::new();
+        let mut is_full = false;
         for (index, target) in untried() {
+            if !self.has_room(target) {
+                is_full |= target.state.admits(&self.rules, now);
+                continue;
+            }
             match target.state.admit(&self.rules, now, may_try) {
                 Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
-                Admission::Trial => return Some((index, target)),
+                Admission::Trial => return self.slot(index, true),
                 Admission::No => {}
             }
         }
-        let index = match choose(&candidates, random) {
-            Some(index) => index,
+        match choose(&candidates, random) {
+            Some(index) => self.slot(index, regardless),
+            None if is_full && !regardless => Choice::Full,
             // All are out: the one that is soonest to be asked again is the least bad.
-            None => untried().min_by_key(|(_, target)| target.state.condition().badness(now))?.0,
-        };
-        self.targets.get(index).map(|target| (index, target))
+            None => match untried().min_by_key(|(_, target)| target.state.condition().badness(now)) {
+                Some((index, _)) => self.slot(index, regardless),
+                None => Choice::None,
+            },
+        }
+    }
+
+    fn slot(self: &Arc<Self>, index: usize, regardless: bool) -> Choice {
+        let Some(target) = self.targets.get(index) else { return Choice::None };
+        Slot::take(self, target, index, regardless).map_or(Choice::Full, Choice::Slot)
+    }
+
+    /// Whether the target is given one more request.
+    fn has_room(&self, target: &Target) -> bool {
+        let state = &target.state;
+        match self.settings.concurrency {
+            Concurrency::Adaptive => state.awaiting.load(Ordering::Relaxed) < state.limiter.limit(),
+            Concurrency::Fixed(limit) => state.in_flight.load(Ordering::Relaxed) < limit,
+            Concurrency::Unlimited => true,
+        }
+    }
+
+    /// The most requests that the target is given at once now, if there is a bound.
+    pub fn concurrency_limit(&self, target: &Target) -> Option<usize> {
+        match self.settings.concurrency {
+            Concurrency::Adaptive => Some(target.state.limiter.limit()).filter(|limit| *limit < usize::MAX),
+            Concurrency::Fixed(limit) => Some(limit),
+            Concurrency::Unlimited => None,
+        }
     }
 
     /// Whether a target other than those tried would be admitted.
     pub fn has_other(&self, tried: u64, now: Instant) -> bool {
-        self.targets.iter().enumerate().any(|(index, target)| {
+        self.others(tried, now).next().is_some()
+    }
+
+    /// The same, with room for one more request.
+    pub fn has_other_with_room(&self, tried: u64, now: Instant) -> bool {
+        self.others(tried, now).any(|target| self.has_room(target))
+    }
+
+    fn others(&self, tried: u64, now: Instant) -> impl Iterator<Item = &Arc<Target>> {
+        self.targets.iter().enumerate().filter_map(move |(index, target)| {
             let was_tried = index < 64 && tried & (1 << index) != 0;
-            !was_tried && matches!(target.state.lock().admission(&self.rules, now), Admission::Share(_))
+            (!was_tried && target.state.admits(&self.rules, now)).then_some(target)
         })
     }
 
@@ -251,18 +307,16 @@ impl Upstream {
         // Counted before the lock: states are never locked within each other.
         let out = self.targets.iter().filter(|other| !other.state.lock().is_up()).count();
         let may_eject = (out + 1) * 2 <= self.targets.len();
-        let changed = state.lock().observe(&self.rules, now, outcome, may_eject);
-        if let Some(Condition::Unreachable { .. }) = changed {
-            self.probe(target);
-        }
-        if let Some(Condition::Up { .. }) = changed {
-            self.waiters.accepting.notify_waiters();
+        match state.observe(&self.rules, now, outcome, may_eject) {
+            Some(Condition::Unreachable { .. }) => self.probe(target),
+            Some(Condition::Up { .. }) => self.room.open(now),
+            Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
         }
     }
 
     /// Watches a target that cannot be reached.
     fn probe(&self, target: &Arc<Target>) {
-        self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.waiters.clone()));
+        self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.room.clone()));
     }
 
     /// A request came; it earns a part of a retry.
@@ -275,9 +329,12 @@ impl Upstream {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).retry(now)
     }
 
-    /// Until when a request may wait for a target that accepts connections: only while none does, for the first seconds of
-    /// that, and if one ever has.
-    pub fn wait_until(&self, now: Instant) -> Option<Instant> {
+    /// Until when a target that accepts connections is waited for, while none does: for the first seconds of that, and not
+    /// at all if none ever has. The time may be over.
+    pub fn out_until(&self, now: Instant) -> Option<Instant> {
+        if !self.is_out() {
+            return None;
+        }
         let mut began = None;
         let mut accepted = false;
         for target in &self.targets {
@@ -285,52 +342,33 @@ impl Upstream {
             began = began.max(Some(since));
             accepted |= target.state.accepted.load(Ordering::Relaxed);
         }
-        let until = began? + OUTAGE_MAX;
-        (accepted && now < until).then_some(until)
+        began.map(|began| if accepted { began + self.settings.queue.wait } else { now })
     }
 
-    /// A place among those who wait; `None` when there are too many.
-    pub fn wait(&self) -> Option<Waiting> {
-        let before = self.waiters.count.fetch_add(1, Ordering::Relaxed);
-        // Given back by the drop.
-        let waiting = Waiting(self.waiters.clone());
-        (before < WAITERS_MAX).then_some(waiting)
+    /// Whether no target accepts connections.
+    fn is_out(&self) -> bool {
+        !self.targets.is_empty()
+            && self.targets.iter().all(|target| target.state.unreachable.load(Ordering::Relaxed))
+    }
+
+    /// A place among those who wait.
+    pub fn wait(&self, patient: Patient, now: Instant) -> Result<Waiting, Full> {
+        self.room.enter(&self.settings.queue, patient, now)
     }
 
     /// Requests that wait now.
     pub fn waiting(&self) -> usize {
-        self.waiters.count.load(Ordering::Relaxed)
+        self.room.len()
+    }
+
+    /// In how long those who wait now will have been served, if it goes on as it does.
+    pub fn queue_drains_in(&self) -> Duration {
+        self.room.drains_in().unwrap_or(self.settings.queue.wait).min(RETRY_AFTER_MAX)
     }
 }
 
-/// How long after its last target stopped accepting an upstream is waited for.
-const OUTAGE_MAX: Duration = Duration::from_secs(5);
-/// Requests of one upstream that may wait at once.
-const WAITERS_MAX: usize = 1_000;
-
-/// Who waits for a target that accepts.
-#[derive(Debug, Default)]
-pub(crate) struct Waiters {
-    pub accepting: Notify,
-    count: AtomicUsize,
-}
-
-/// A place among those who wait.
-#[derive(Debug)]
-pub struct Waiting(Arc<Waiters>);
-
-impl Waiting {
-    /// Ready when a target has begun to accept. Made before the targets are looked at once more, it misses none.
-    pub fn accepting(&self) -> tokio::sync::futures::Notified<'_> {
-        self.0.accepting.notified()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
+/// Nobody is asked to come back later than that: much can change in a minute.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 impl TargetState {
     fn lock(&self) -> MutexGuard<'_, Health> {
@@ -357,7 +395,33 @@ impl TargetState {
     /// A probe has connected.
     pub(crate) fn reached(&self, now: Instant) {
         self.accepted.store(true, Ordering::Relaxed);
-        self.lock().reached(now);
+        let mut health = self.lock();
+        health.reached(now);
+        self.mirror(&health);
+    }
+
+    fn observe(
+        &self,
+        rules: &HealthRules,
+        now: Instant,
+        outcome: Outcome,
+        may_eject: bool,
+    ) -> Option<Condition> {
+        let mut health = self.lock();
+        let changed = health.observe(rules, now, outcome, may_eject);
+        self.mirror(&health);
+        changed
+    }
+
+    /// Notes for those who do not take the lock.
+    fn mirror(&self, health: &Health) {
+        let is_unreachable = matches!(health.condition(), Condition::Unreachable { .. });
+        self.unreachable.store(is_unreachable, Ordering::Relaxed);
+    }
+
+    /// Whether it gets requests that are no trial.
+    fn admits(&self, rules: &HealthRules, now: Instant) -> bool {
+        matches!(self.lock().admission(rules, now), Admission::Share(_))
     }
 
     /// How far the target is admitted; a trial has then begun.

@@ -144,6 +144,7 @@ fn route(
         body_bytes_max: shape.body_max.0.map(|size| size.0),
         timeouts,
         client_gone: shape.when_client_leaves.value,
+        criticality: shape.criticality.value,
     }
 }
 

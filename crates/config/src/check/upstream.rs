@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::gateway::{
-    Endpoint, ListenAddress, Listener, Pool, Retries, Scheme, Target, Timeouts, Upstream, UpstreamLimits,
-    UpstreamTls,
+    Endpoint, ListenAddress, Listener, Pool, Queue, Retries, Scheme, Target, Timeouts, Upstream,
+    UpstreamLimits, UpstreamTls,
 };
 
 use super::files;
@@ -53,6 +53,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             .collect();
         check_targets(shape, &targets, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
+        check_queue(&shape.queue, ctx);
         let tls = tls(&shape.tls, ctx);
         if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
             let targets = targets.into_iter().map(|(target, _)| target).collect();
@@ -142,6 +143,14 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
             attempts: shape.retries.attempts.number(),
             bad_answers: shape.retries.bad_answers.value,
             undelivered: shape.retries.undelivered.value,
+            back_off: shape.retries.back_off.0,
+        },
+        concurrency: shape.concurrency.0,
+        queue: Queue {
+            length: shape.queue.length.number(),
+            bytes_max: shape.queue.bytes.0,
+            wait: shape.queue.wait.0,
+            standing_wait: shape.queue.standing_wait.0,
         },
         tls,
         proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
@@ -210,6 +219,16 @@ fn check_targets(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut
     }
 }
 
+fn check_queue(shape: &shape::Queue, ctx: &mut Ctx) {
+    if shape.standing_wait.given && shape.standing_wait.0 > shape.wait.0 {
+        let message = format!(
+            "standing-wait: {:?} must not be longer than `wait`, which is {:?}",
+            shape.standing_wait.0, shape.wait.0
+        );
+        ctx.error(shape.standing_wait.place, message);
+    }
+}
+
 fn tls(shape: &shape::UpstreamTls, ctx: &mut Ctx) -> UpstreamTls {
     let client_certificate = shape.client_certificate.given();
     UpstreamTls {
@@ -225,12 +244,14 @@ fn tls(shape: &shape::UpstreamTls, ctx: &mut Ctx) -> UpstreamTls {
 pub(crate) fn overridden(base: Option<&Timeouts>, shape: &shape::Timeouts) -> Timeouts {
     let time = |at: &At<Time<1>>, base: Option<Duration>| base.filter(|_| !at.given).unwrap_or(at.0);
     let total = shape.total.0.map(|total| total.0);
+    let attempt = shape.attempt.0.map(|attempt| attempt.0);
     Timeouts {
         connect: time(&shape.connect, base.map(|base| base.connect)),
         tls: time(&shape.tls, base.map(|base| base.tls)),
         send: time(&shape.send, base.map(|base| base.send)),
         await_head: time(&shape.await_head, base.map(|base| base.await_head)),
         body_idle: time(&shape.body_idle, base.map(|base| base.body_idle)),
+        attempt: base.map_or(attempt, |base| if shape.attempt.given { attempt } else { base.attempt }),
         total: base.map_or(total, |base| if shape.total.given { total } else { base.total }),
     }
 }
@@ -251,5 +272,9 @@ pub(crate) fn check_total(shape: &shape::Timeouts, total: Option<Duration>, ctx:
             let message = format!("{key}: {:?} must not be longer than `total`, which is {total:?}", step.0);
             ctx.error(step.place, message);
         }
+    }
+    if let Some(attempt) = shape.attempt.0.filter(|attempt| shape.attempt.given && attempt.0 > total) {
+        let message = format!("attempt: {:?} must not be longer than `total`, which is {total:?}", attempt.0);
+        ctx.error(shape.attempt.place, message);
     }
 }

@@ -1,6 +1,6 @@
 //! Words of a fixed list.
 
-use model::gateway::{ClientGone, LogFormat, PathForm, ProxyProtocol, ProxyProtocolVersion};
+use model::gateway::{ClientGone, Criticality, LogFormat, PathForm, ProxyProtocol, ProxyProtocolVersion};
 
 use crate::decode::{Complaint, Json, Kind, Scalar};
 use crate::suggest::nearest;
@@ -37,6 +37,12 @@ macro_rules! words {
 words! { ClientGone {
     "cancel" => ClientGone::Cancel, "close the upstream connection";
     "finish" => ClientGone::Finish, "read the response to its end and drop it";
+} }
+
+words! { Criticality {
+    "critical" => Criticality::Critical, "goes first, and is turned away last";
+    "normal" => Criticality::Normal, "in between";
+    "sheddable" => Criticality::Sheddable, "goes last, and is turned away first";
 } }
 
 words! { LogFormat {

@@ -1,6 +1,6 @@
 //! Services and their routes.
 
-use model::gateway::{ClientGone, PathForm};
+use model::gateway::{ClientGone, Criticality, PathForm};
 
 use super::{Policy, Timeouts, shape};
 use crate::ctx::Ctx;
@@ -71,6 +71,8 @@ shape! {
         timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
         /// What happens to an attempt when the client leaves.
         when_client_leaves: ClientGone [= "cancel"] "finish";
+        /// Which requests go first where they have to wait for a target, and which are turned away first.
+        criticality: Criticality [= "normal"] "critical";
         /// Rules for its requests. They apply in a fixed order, whatever the order here.
         policies: List<OneKey<Policy>> [= "[]"] "[{ api-key: {} }]";
     }

@@ -4,7 +4,7 @@ use model::gateway::ProxyProtocolVersion;
 
 use super::{Certificate, shape};
 use crate::decode::{HasShort, List, Short};
-use crate::scalar::{FilePath, Limited, Name, ServerName, Size, TargetUrl, Time, Whole};
+use crate::scalar::{ConcurrencyText, FilePath, Limited, Name, ServerName, Size, TargetUrl, Time, Whole};
 
 shape! {
     /// A named group of targets.
@@ -23,6 +23,12 @@ shape! {
         pool: Pool [= "{}"] "{ idle: 4s }";
         /// When a request is sent again.
         retries: Retries [= "{}"] "{ attempts: 2 }";
+        /// Requests that a target is given at once; the others wait. `adaptive`: as many as it answers without letting them
+        /// queue, which is no limit for a target that keeps up. A number counts from connection to end of answer, as
+        /// suits a server with so many workers.
+        concurrency: ConcurrencyText [= "adaptive"] "8";
+        /// How requests wait, where targets have as many as they are given or have just stopped accepting connections.
+        queue: Queue [= "{}"] "{ length: 200 }";
         /// TLS towards `https://` targets.
         tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
         /// Begin each connection with a PROXY protocol header that names the client.
@@ -60,6 +66,9 @@ shape! {
         await_head: Time<1> [= "60s"] "10s";
         /// Between two reads of the response body. Event streams send a comment more often than this.
         body_idle: Time<1> [= "300s"] "1m";
+        /// From the start of an attempt to the end of its response head; after it another target may be tried. Unlimited by
+        /// default: the limits of its steps are enough.
+        attempt: Limited<Time<1>> [= "unlimited"] "3s";
         /// For the whole exchange, all attempts together. Unlimited by default, because streams are long.
         total: Limited<Time<1>> [= "unlimited"] "10m";
     }
@@ -100,6 +109,26 @@ shape! {
         /// Whether a request of any method is sent again if the target had closed the connection before it arrived: it
         /// acknowledged nothing of it. This assumes that it executes nothing that it reads after it has closed its side.
         undelivered: bool [= "true"] "false";
+        /// The longest pause before a target that has failed gets the same request again, or another one gets it after a
+        /// bad answer. It doubles with each attempt up to tenfold; how much of it is waited is left to chance.
+        back_off: Time<0> [= "25ms"] "100ms";
+    }
+}
+
+shape! {
+    /// How requests wait for a target. Those of critical routes go first; otherwise it is first in, first out. Who cannot
+    /// wait any longer is answered 503 with `Retry-After`.
+    Queue {
+        /// Requests that wait at once. In a full queue, the more critical take the place of the less critical. 0 turns all
+        /// away that would have to wait.
+        length: Whole<0, 1_000_000> [= "1000"] "200";
+        /// Bodies of waiting requests in memory.
+        bytes: Size<0, { 1 << 40 }> [= "64MiB"] "16MiB";
+        /// How long a request waits at most.
+        wait: Time<1> [= "5s"] "2s";
+        /// The same in a queue that has not been empty for as long as `wait`: as many come as leave, so that waiting longer
+        /// helps nobody.
+        standing_wait: Time<1> [= "1s"] "500ms";
     }
 }
 

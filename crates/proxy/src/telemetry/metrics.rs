@@ -340,7 +340,7 @@ fn write_health(text: &mut Exposition, shared: &Shared) {
     text.family(
         "clearway_upstream_waiting",
         Kind::Gauge,
-        "Requests that wait for a target that accepts connections.",
+        "Requests that wait for a target that has room or accepts connections.",
     );
     for upstream in upstreams() {
         let labels = [("upstream", &*upstream.settings.name)];
@@ -378,6 +378,19 @@ fn write_connections(text: &mut Exposition, shared: &Shared) {
     for (labels, state) in targets() {
         let in_flight = state.in_flight.load(Ordering::Relaxed);
         text.sample("clearway_attempts_in_flight", &labels, in_flight as f64);
+    }
+    text.family(
+        "clearway_target_concurrency_limit",
+        Kind::Gauge,
+        "Requests that a target is given at once now; absent while there is no limit.",
+    );
+    for upstream in serving.gateway.upstreams.keys().filter_map(|name| serving.upstreams.get(name)) {
+        for target in &upstream.targets {
+            if let Some(limit) = upstream.concurrency_limit(target) {
+                let labels = [("upstream", &*upstream.settings.name), ("target", &*target.settings.url)];
+                text.sample("clearway_target_concurrency_limit", &labels, limit as f64);
+            }
+        }
     }
     text.family(
         "clearway_upstream_connections_idle",

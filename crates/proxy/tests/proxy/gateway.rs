@@ -114,6 +114,17 @@ impl Gateway {
         self.records(1).await.remove(0)
     }
 
+    /// Waits until so many requests wait for a target of the upstream `app`.
+    pub(crate) async fn until_waiting(&self, count: usize) {
+        let shared = self.server.as_ref().unwrap().shared();
+        within("requests that wait", async {
+            while shared.serving.load().upstreams.get("app").unwrap().waiting() != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
     /// What has been recorded and not asked for, without waiting.
     pub(crate) fn more_records(&mut self) -> Vec<Exchange> {
         let shared = self.server.as_ref().unwrap().shared().clone();

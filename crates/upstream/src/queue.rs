@@ -1,0 +1,268 @@
+//! The order in which requests wait for a target: by criticality, then first in first out, bounded in number, bytes and
+//! time. A state machine without a clock of its own.
+//!
+//! How long a request may wait depends on the queue (as in CoDel, RFC 8289). One that empties now and then takes up a
+//! burst, and waiting is worth it. One that has stood for a while takes up nothing: as much leaves as comes, and all that a
+//! longer wait buys is that everybody waits longer. So it is kept short from then on.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use model::gateway::{Criticality, Queue as Rules};
+
+/// Who waits; `T` is what they are woken by.
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    /// From critical to sheddable.
+    classes: [VecDeque<Entry<T>>; 3],
+    bytes: u64,
+    /// Since when somebody has waited without a break, and since when they could have gone on.
+    busy_since: Option<Instant>,
+    opened: Option<Instant>,
+    next_ticket: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    ticket: Ticket,
+    bytes: u64,
+    waker: T,
+}
+
+/// A place in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    number: u64,
+    criticality: Criticality,
+    entered: Instant,
+}
+
+/// Whether a place may be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Until then for certain.
+    Until(Instant),
+    /// No longer: this was the limit.
+    Over { standing: bool },
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Queue<T> {
+        Queue { classes: Default::default(), bytes: 0, busy_since: None, opened: None, next_ticket: 0 }
+    }
+}
+
+fn class(criticality: Criticality) -> usize {
+    match criticality {
+        Criticality::Critical => 0,
+        Criticality::Normal => 1,
+        Criticality::Sheddable => 2,
+    }
+}
+
+impl<T> Queue<T> {
+    pub(crate) fn len(&self) -> usize {
+        self.classes.iter().map(VecDeque::len).sum()
+    }
+
+    /// Takes a place. In a full queue somebody less critical, the last to have come, loses theirs, who is given back as
+    /// well; without such a one the newcomer is refused.
+    pub(crate) fn enter(
+        &mut self,
+        rules: &Rules,
+        now: Instant,
+        criticality: Criticality,
+        bytes: u64,
+        waker: T,
+    ) -> Result<(Ticket, Vec<T>), T> {
+        let less_critical = || self.classes.iter().skip(class(criticality) + 1).flatten();
+        let stay = self.len() - less_critical().count();
+        let stay_bytes = self.bytes - less_critical().map(|entry| entry.bytes).sum::<u64>();
+        if stay >= rules.length || stay_bytes + bytes > rules.bytes_max.0 {
+            return Err(waker);
+        }
+        let mut displaced = Vec::new();
+        while self.len() >= rules.length || self.bytes + bytes > rules.bytes_max.0 {
+            let Some(last) = self.classes.iter_mut().rev().find_map(VecDeque::pop_back) else { break };
+            self.bytes -= last.bytes;
+            displaced.push(last.waker);
+        }
+        let ticket = Ticket { number: self.next_ticket, criticality, entered: now };
+        self.next_ticket += 1;
+        self.bytes += bytes;
+        self.busy_since.get_or_insert(now);
+        if let Some(class) = self.classes.get_mut(class(criticality)) {
+            class.push_back(Entry { ticket, bytes, waker });
+        }
+        Ok((ticket, displaced))
+    }
+
+    /// The next one, who leaves the queue, if they want what there is.
+    pub(crate) fn next_if(&mut self, wants: impl FnOnce(&T) -> bool) -> Option<T> {
+        let class = self.classes.iter_mut().find(|class| !class.is_empty())?;
+        let first = class.pop_front_if(|first| wants(&first.waker))?;
+        self.left(first.bytes);
+        Some(first.waker)
+    }
+
+    /// Gives the place up, if it is still held.
+    pub(crate) fn leave(&mut self, ticket: Ticket) {
+        let Some(class) = self.classes.get_mut(class(ticket.criticality)) else { return };
+        // Tickets are in order, and mostly it is the first that goes.
+        let found = class.binary_search_by_key(&ticket.number, |entry| entry.ticket.number);
+        if let Some(entry) = found.ok().and_then(|place| class.remove(place)) {
+            self.left(entry.bytes);
+        }
+    }
+
+    fn left(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        if self.len() == 0 {
+            self.busy_since = None;
+        }
+    }
+
+    /// Nobody could go on until now, whatever the queue: what they have waited does not count against them.
+    pub(crate) fn open(&mut self, now: Instant) {
+        self.opened = Some(now);
+        self.busy_since = self.busy_since.map(|_| now);
+    }
+
+    /// Whether a place may be kept.
+    pub(crate) fn verdict(&self, rules: &Rules, ticket: Ticket, now: Instant) -> Verdict {
+        let entered = ticket.entered.max(self.opened.unwrap_or(ticket.entered));
+        let (short, long) = (entered + rules.standing_wait.min(rules.wait), entered + rules.wait);
+        let stands_from = self.busy_since.unwrap_or(now) + rules.wait;
+        if now >= long {
+            return Verdict::Over { standing: false };
+        }
+        if now >= stands_from {
+            return if now >= short { Verdict::Over { standing: true } } else { Verdict::Until(short) };
+        }
+        Verdict::Until(short.max(stands_from).min(long))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use Criticality::{Critical, Normal, Sheddable};
+    use model::ByteSize;
+    use proptest::prelude::*;
+
+    const RULES: Rules = Rules {
+        length: 3,
+        bytes_max: ByteSize(100),
+        wait: Duration::from_secs(5),
+        standing_wait: Duration::from_secs(1),
+    };
+
+    fn all(queue: &mut Queue<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| queue.next_if(|_| true)).collect()
+    }
+
+    #[test]
+    fn first_in_first_out_within_a_criticality() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        let rules = Rules { length: 10, ..RULES };
+        for (number, criticality) in
+            [(1, Sheddable), (2, Normal), (3, Critical), (4, Normal), (5, Sheddable), (6, Critical)]
+        {
+            queue.enter(&rules, now, criticality, 0, number).unwrap();
+        }
+        assert_eq!(queue.next_if(|number| *number != 3), None, "nobody overtakes");
+        assert_eq!(all(&mut queue), [3, 6, 2, 4, 1, 5]);
+    }
+
+    #[test]
+    fn who_is_less_critical_makes_room_last_come_first() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        for (number, criticality) in [(1, Sheddable), (2, Normal), (3, Sheddable)] {
+            queue.enter(&RULES, now, criticality, 0, number).unwrap();
+        }
+        assert_eq!(queue.enter(&RULES, now, Sheddable, 0, 4), Err(4));
+        assert_eq!(queue.enter(&RULES, now, Normal, 0, 5).unwrap().1, [3]);
+        assert_eq!(queue.enter(&RULES, now, Critical, 0, 6).unwrap().1, [1]);
+        assert_eq!(queue.enter(&RULES, now, Normal, 0, 7), Err(7));
+        assert_eq!(all(&mut queue), [6, 2, 5]);
+    }
+
+    #[test]
+    fn bytes_are_bounded_as_well() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        let (first, _) = queue.enter(&RULES, now, Normal, 60, 1).unwrap();
+        assert_eq!(queue.enter(&RULES, now, Normal, 60, 2), Err(2));
+        assert_eq!(queue.enter(&RULES, now, Critical, 101, 3), Err(3), "that helps nobody");
+        queue.enter(&RULES, now, Normal, 40, 4).unwrap();
+        queue.leave(first);
+        queue.leave(first);
+        queue.enter(&RULES, now, Normal, 60, 5).unwrap();
+        assert_eq!(all(&mut queue), [4, 5]);
+    }
+
+    #[test]
+    fn a_queue_that_stands_is_kept_short() {
+        let mut queue = Queue::default();
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        let (first, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        assert_eq!(queue.verdict(&RULES, first, at(0)), Verdict::Until(at(5000)));
+        assert_eq!(queue.verdict(&RULES, first, at(5000)), Verdict::Over { standing: false });
+        let (second, _) = queue.enter(&RULES, at(4500), Normal, 0, 2).unwrap();
+        assert_eq!(queue.verdict(&RULES, second, at(4500)), Verdict::Until(at(5500)), "it stands by then");
+        assert_eq!(queue.next_if(|_| true), Some(1));
+        assert_eq!(queue.verdict(&RULES, second, at(5499)), Verdict::Until(at(5500)));
+        assert_eq!(queue.verdict(&RULES, second, at(5500)), Verdict::Over { standing: true });
+        queue.leave(second);
+        let (third, _) = queue.enter(&RULES, at(5600), Normal, 0, 3).unwrap();
+        assert_eq!(queue.verdict(&RULES, third, at(5600)), Verdict::Until(at(10_600)), "it was empty");
+    }
+
+    #[test]
+    fn time_while_nobody_could_go_on_does_not_count() {
+        let mut queue = Queue::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (ticket, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        queue.open(at(4));
+        assert_eq!(queue.verdict(&RULES, ticket, at(4)), Verdict::Until(at(9)));
+    }
+
+    proptest! {
+        /// Whatever comes and goes: the bounds hold, nobody is lost, and nobody is there twice.
+        #[test]
+        fn the_bounds_are_never_exceeded(events in prop::collection::vec((0u8..4, 0u64..60, 0usize..6), 1..300)) {
+            let mut queue = Queue::default();
+            let now = Instant::now();
+            let mut inside: Vec<(Ticket, u32)> = Vec::new();
+            for (number, (event, bytes, place)) in events.into_iter().enumerate() {
+                let number = number as u32;
+                match event {
+                    0 if place < inside.len() => queue.leave(inside.remove(place).0),
+                    1 => {
+                        let next = queue.next_if(|_| true);
+                        prop_assert_eq!(next.is_some(), !inside.is_empty());
+                        inside.retain(|(_, inside)| Some(*inside) != next);
+                    }
+                    _ => {
+                        let criticality = [Critical, Normal, Sheddable][place % 3];
+                        match queue.enter(&RULES, now, criticality, bytes, number) {
+                            Ok((ticket, displaced)) => {
+                                inside.retain(|(_, inside)| !displaced.contains(inside));
+                                inside.push((ticket, number));
+                            }
+                            Err(refused) => prop_assert_eq!(refused, number),
+                        }
+                    }
+                }
+                prop_assert_eq!(queue.len(), inside.len());
+                prop_assert!(queue.len() <= RULES.length && queue.bytes <= RULES.bytes_max.0);
+            }
+        }
+    }
+}
