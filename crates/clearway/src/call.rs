@@ -26,6 +26,7 @@ pub(crate) struct Call {
     pub(crate) response_body_bytes: u64,
     pub(crate) duration_us: u64,
     pub(crate) head_us: u64,
+    pub(crate) body_us: Option<u64>,
     pub(crate) response_us: Option<u64>,
     pub(crate) attempts: Vec<Attempt>,
 }

@@ -26,6 +26,12 @@ pub(crate) fn turn_huge_pages_off() {
     unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }
 
+/// A file that reaches the limit of file sizes (ulimit -f) is a full disk for whoever writes it, not the end of the process.
+pub(crate) fn survive_file_size_limit() {
+    // SAFETY: to ignore a signal takes no function of ours.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Signals to stop end the process from now on, as if nobody had ever listened for them.
 pub(crate) fn die_of_signals() {
     for signal in [libc::SIGINT, libc::SIGTERM] {

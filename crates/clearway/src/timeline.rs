@@ -64,6 +64,9 @@ fn steps(call: &Call) -> Vec<(Option<u64>, String)> {
     if call.head_us > 0 || !call.attempts.is_empty() {
         steps.push((Some(call.head_us), "request head read".to_owned()));
     }
+    if let Some(body) = call.body_us {
+        steps.push((Some(body), "request body read before a target was taken".to_owned()));
+    }
     for (index, attempt) in call.attempts.iter().enumerate() {
         attempt_steps(index + 1, attempt, &mut steps);
     }
@@ -184,7 +187,8 @@ mod tests {
             "host":"shop.test","path":"/orders/\u001b[2J","service":"shop","route":"/orders/*","consumer":"mobile",
             "external_id":"edge-7","status":502,
             "ending":{"by":"upstream","during":"await-head","fault":"early-close"},"detail":"closed without an answer",
-            "request_body_bytes":10,"response_body_bytes":180,"duration_us":12400,"head_us":20,"response_us":12300,
+            "request_body_bytes":10,"response_body_bytes":180,"duration_us":12400,"head_us":20,"body_us":28,
+            "response_us":12300,
             "attempts":[
               {"upstream":"shop","target":"http://a:8000","address":"192.0.2.7:8000","started_us":30,"reused":false,
                "resolve_us":40,"total_us":200,"bytes_sent":0,"bytes_received":0,
@@ -210,6 +214,7 @@ POST shop.test/orders/\\u{1b}[2J: 502 early-close
 
       0µs  first byte of the request
      20µs  request head read
+     28µs  request body read before a target was taken
      30µs  attempt 1: http://a:8000 of upstream shop at 192.0.2.7:8000
            on a fresh connection
            took: resolve 40µs

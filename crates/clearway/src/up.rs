@@ -39,6 +39,7 @@ const LAST_WORDS: Duration = Duration::from_millis(100);
 
 pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
     system::turn_huge_pages_off();
+    system::survive_file_size_limit();
     output::speak_from_a_thread().context("failed to start a thread")?;
     panics::report();
     let overrides = Overrides { to: args.to, listen: args.listen, admin: args.admin, data: args.data };
@@ -130,6 +131,12 @@ impl Process {
         let gateway = Arc::new(checked.gateway.clone());
         let data = DataDir::open(&checked.process.data).map_err(failed_to)?;
         let database = data.database().await.map_err(failed_to)?;
+        if let Err(error) = proxy::spool::prepare(&gateway.spool.directory) {
+            let directory = gateway.spool.directory.display();
+            output::warn(&format!(
+                "request bodies that are too large for memory will stream: failed to make a file in {directory}: {error}"
+            ));
+        }
         let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
         let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
         let server = Server::start(gateway.clone(), registry)

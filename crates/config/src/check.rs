@@ -14,7 +14,7 @@ mod upstream;
 use std::path::PathBuf;
 
 use model::Gateway;
-use model::gateway::{Log, Network, Records};
+use model::gateway::{Log, Network, Records, Spool};
 
 use crate::ctx::Ctx;
 use crate::decode::{At, Decode, List};
@@ -109,6 +109,11 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
     let log = one("log", roots, |root| &root.log, ctx);
     let records = one("records", roots, |root| &root.records, ctx);
     let data = one("data", roots, |root| &root.data, ctx);
+    let data: PathBuf = match data.given {
+        true => ctx.resolve(data.place, &data.0),
+        false => data.value.0,
+    };
+    let spool = one("spool", roots, |root| &root.spool, ctx);
     let gateway = Gateway {
         listeners,
         upstreams: upstreams.finish(ctx),
@@ -122,10 +127,13 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
         records: Records { retention_days: records.retention_days.number(), size_max: records.size_max.0 },
         grace: one("grace", roots, |root| &root.grace, ctx).value.0,
         workers: workers(roots, ctx),
-    };
-    let data: PathBuf = match data.given {
-        true => ctx.resolve(data.place, &data.0),
-        false => data.value.0,
+        spool: Spool {
+            directory: match spool.directory.given() {
+                Some(directory) => files::spool("spool.directory", directory, ctx),
+                None => data.join("spool"),
+            },
+            size_max: spool.size_max.0,
+        },
     };
     Built { gateway, process: ProcessSettings { admin: admin.value.0, data } }
 }

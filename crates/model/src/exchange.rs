@@ -50,6 +50,8 @@ pub struct Exchange {
 pub struct Timeline {
     /// The request head was read and parsed.
     pub head_micros: u64,
+    /// The request body had been read, or as much of it as was read before a target was taken; `None` if none was.
+    pub body_micros: Option<u64>,
     /// The response head went to the client; `None` if none did.
     pub response_micros: Option<u64>,
     /// The exchange was over.
@@ -200,6 +202,7 @@ named! {
         QueueStandingWait "queue-standing-wait";
         QueueWait "queue-wait";
         RequestBody "request-body";
+        RequestBuffering "request-buffering";
         RequestFields "request-fields";
         RequestHead "request-head";
         RequestTarget "request-target";
@@ -208,6 +211,7 @@ named! {
         ResponseFields "response-fields";
         ResponseHead "response-head";
         Send "send";
+        Spool "spool";
         Tls "tls";
         Total "total";
         UwsgiPacket "uwsgi-packet";

@@ -26,6 +26,16 @@ pub struct Gateway {
     pub grace: Duration,
     /// Worker threads; `None` is one per core.
     pub workers: Option<usize>,
+    pub spool: Spool,
+}
+
+/// Where request bodies wait for their target that are too large for memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// Made when it is first needed. Default `spool` in the data directory.
+    pub directory: PathBuf,
+    /// All bodies together. Default 1 GiB; above it they stream.
+    pub size_max: ByteSize,
 }
 
 /// An address range: an IP address and the number of leading bits that count.
@@ -332,6 +342,7 @@ pub struct Upstream {
     pub retries: Retries,
     pub concurrency: Concurrency,
     pub queue: Queue,
+    pub request_buffering: RequestBuffering,
     pub tls: UpstreamTls,
     /// Begin each connection with a PROXY protocol header that names the client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -447,6 +458,18 @@ pub struct Queue {
     pub wait: Duration,
     /// The same in a queue that has not been empty for that long. Default 1 s.
     pub standing_wait: Duration,
+}
+
+/// Whether a request body is read before a target is taken, so that a slow client keeps no worker of the target waiting
+/// and the request can be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestBuffering {
+    /// Default true. Where false, only uwsgi targets get chunked bodies so, because they must be told the length.
+    pub enabled: bool,
+    /// Held in memory per request. Default 64 KiB.
+    pub memory_max: ByteSize,
+    /// Held in a file per request. Default 256 MiB; larger bodies stream.
+    pub file_max: ByteSize,
 }
 
 /// How targets that speak TLS are verified.

@@ -60,7 +60,12 @@ fn exchange(ids: &mut RequestIds, n: u64) -> Exchange {
         detail: None,
         request_body_bytes: 0,
         response_body_bytes: 431,
-        timeline: Timeline { head_micros: 11, response_micros: Some(812 + n), done_micros: 840 + n },
+        timeline: Timeline {
+            head_micros: 11,
+            body_micros: None,
+            response_micros: Some(812 + n),
+            done_micros: 840 + n,
+        },
         attempts: vec![Attempt {
             upstream: "orders".into(),
             target: "http://10.0.0.7:8000".into(),

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use model::gateway::{ClientGone, HostRewrite, Scheme};
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
 use upstream::{
-    Addresses, Choice, Delivery, DialTimes, Failure, Lease, Purpose, Request, Slot, Target, Upstream, Wanted,
+    Addresses, Choice, Delivery, DialTimes, Failure, Lease, Purpose, Request, Slot, Target, Upstream,
 };
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
 use crate::attempt_log::{self, Before};
 use crate::await_head::await_head;
 use crate::client::{ClientFailure, Downstream};
-use crate::collect;
+use crate::collect::{self, Wanted};
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch, Stop};
 use crate::forward::PathRewrite;
@@ -118,7 +118,7 @@ impl<D: Downstream> Trial<'_, D> {
         let ctx = self.ctx;
         let mut upstream = self.destination.upstream.clone();
         upstream.request(ctx.worker.clock.now());
-        self.collect_for(&upstream).await?;
+        self.collect(&upstream).await?;
         let mut course = Course::new(&upstream);
         loop {
             if !course.pause.is_zero() {
@@ -159,7 +159,7 @@ impl<D: Downstream> Trial<'_, D> {
         }
         let worker = self.ctx.worker;
         let random = worker.ids.borrow_mut().random();
-        let wanted = Wanted {
+        let wanted = upstream::Wanted {
             tried: course.tried,
             may_try: self.scratch.request.method.is_idempotent(),
             regardless: !self.record.attempts.is_empty(),
@@ -256,34 +256,40 @@ impl<D: Downstream> Trial<'_, D> {
         if may_repeat { Ok(()) } else { Err(Stop::Upstream(failure)) }
     }
 
-    /// Reads the request body before there is a connection, where that is for the better: a target must be told its length
-    /// first, or a small one need not keep a worker waiting that serves one request at a time. What was collected can be
-    /// sent again.
-    async fn collect_for(&mut self, upstream: &Upstream) -> Result<(), Stop> {
-        let has = |schemes: &[Scheme]| {
-            upstream.targets.iter().any(|target| schemes.contains(&target.settings.scheme))
-        };
-        let collect = match self.facts.framing {
-            Framing::Chunked => has(&[Scheme::Uwsgi]),
-            Framing::Length(length) => {
-                has(&[Scheme::Http, Scheme::Uwsgi])
-                    && length <= collect::SMALL_BYTES
-                    && collect::has_room(self.ctx, length)
-                    && !self.facts.upgrade
-                    && !self.is_grpc()
-            }
-            Framing::None | Framing::Close => false,
-        };
-        if collect && self.scratch.collected.is_none() {
-            let timeouts = &self.destination.route.timeouts;
-            self.scratch.collected = Some(collect::body(self.ctx, self.client, timeouts).await?);
-        }
+    /// Reads the request body before a target is chosen, where that is for the better: a slow client keeps no worker waiting
+    /// that serves one request at a time, and what was collected can be sent again.
+    async fn collect(&mut self, upstream: &Upstream) -> Result<(), Stop> {
+        let Some(wanted) = self.wanted(upstream) else { return Ok(()) };
+        let (ctx, limits) = (self.ctx, upstream.settings.request_buffering);
+        let timeouts = &self.destination.route.timeouts;
+        self.scratch.collected = collect::body(ctx, self.client, timeouts, limits, wanted).await?;
+        self.record.timeline.body_micros =
+            self.scratch.collected.as_ref().map(|_| ctx.micros(ctx.worker.clock.now()));
         Ok(())
     }
 
-    /// Whether the whole request can be sent again.
+    fn wanted(&self, upstream: &Upstream) -> Option<Wanted> {
+        let wanted = match self.facts.framing {
+            Framing::None | Framing::Close => return None,
+            Framing::Length(length) => Wanted::Known(length),
+            // The protocol of uwsgi tells the length first.
+            Framing::Chunked if upstream.has_target(&[Scheme::Uwsgi]) => return Some(Wanted::Whole),
+            Framing::Chunked => Wanted::Start,
+        };
+        let may = upstream.settings.request_buffering.enabled
+            && upstream.has_target(&[Scheme::Http, Scheme::Uwsgi])
+            && !self.facts.upgrade
+            && !self.is_grpc();
+        may.then_some(wanted)
+    }
+
+    /// Whether the whole request can be sent again: what was read of its body is still held.
     fn has_body(&self) -> bool {
-        self.client.counts().0 == 0 || self.scratch.collected.is_some()
+        let taken = self.client.counts().0.saturating_sub(self.client.piece().len() as u64);
+        match &self.scratch.collected {
+            Some(body) => body.is_whole() || body.length() == taken,
+            None => taken == 0,
+        }
     }
 
     async fn attempt(&mut self, slot: Slot, fresh: bool) -> Result<Answered, Failed> {
@@ -320,8 +326,8 @@ impl<D: Downstream> Trial<'_, D> {
 
     /// Encodes the request for this target.
     fn start(&mut self, lease: &mut Lease) -> Result<(), Failure> {
-        let collected = self.scratch.collected.as_ref();
-        let framing = collected.map_or(self.facts.framing, |body| Framing::Length(body.bytes.len() as u64));
+        let whole = self.scratch.collected.as_ref().filter(|body| body.is_whole());
+        let framing = whole.map_or(self.facts.framing, |body| Framing::Length(body.length()));
         fit_to_target(&mut self.scratch.request, framing, self.destination, lease.target());
         let head = &self.scratch.request;
         let host = head.fields.get(Known::Host).and_then(|host| std::str::from_utf8(host).ok());

@@ -64,6 +64,7 @@ pub(crate) async fn await_head<D: Downstream>(
             None => Due::Head,
             Some(Turn::Target) => Due::RequestTaken,
             Some(Turn::Client) => Due::RequestBody,
+            Some(Turn::Disk) => Due::Disk,
         };
         let mut expiry = watch.next(ctx, timeouts, due, moved(client, lease));
         let phase = if due == Due::Head { Phase::AwaitHead } else { Phase::Send };

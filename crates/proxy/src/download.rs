@@ -73,10 +73,12 @@ async fn transfer<D: Downstream>(
         }
         let due = if client.has_unsent() || !lease.connection.piece().is_empty() {
             Due::ResponseTaken
-        } else if upload.turn(client, lease) == Some(Turn::Client) {
-            Due::EitherBody
         } else {
-            Due::ResponseBody
+            match upload.turn(client, lease) {
+                Some(Turn::Client) => Due::EitherBody,
+                Some(Turn::Disk) => Due::Disk,
+                Some(Turn::Target) | None => Due::ResponseBody,
+            }
         };
         let expiry = watch.next(ctx, &destination.route.timeouts, due, moved(client, lease));
         timer.poll(expiry.at, cx).map(|()| Err(expiry.stop()))

@@ -25,6 +25,8 @@ mod retry;
 mod route;
 mod server;
 mod serving;
+pub mod spool;
+mod stored;
 mod tls;
 mod tunnel;
 mod upload;

@@ -64,6 +64,7 @@ impl Server {
             serving: ArcSwap::from_pointee(serving),
             records: Records::default(),
             in_flight: AtomicUsize::new(0),
+            spool: Arc::default(),
             idle_connections: AtomicUsize::new(0),
         });
         let mut workers = Vec::new();

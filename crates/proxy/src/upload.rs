@@ -2,6 +2,7 @@
 //!
 //! A target may answer before it has read everything, so the same upload goes on while the response comes.
 
+use std::convert::Infallible;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Instant;
 
@@ -9,19 +10,42 @@ use model::{Fault, Phase};
 use upstream::body::Source;
 use upstream::{Failure, Lease, UploadFailure};
 
+use crate::answer::Answer;
 use crate::client::Downstream;
 use crate::collect::Collected;
 use crate::exchange::{Context, Stop};
+use crate::stored::{Stored, StoredFailure};
 use crate::whole::Whole;
 
 /// How far the request has come.
 #[derive(Debug)]
 pub(crate) struct Upload {
     state: State,
-    /// A body that was collected before, in place of the client's.
-    collected: Option<Whole>,
+    body: Body,
     /// When the last of it was out.
     pub sent_at: Option<Instant>,
+}
+
+/// Where the body comes from.
+#[derive(Debug)]
+enum Body {
+    Client,
+    /// It was collected before, and is in memory.
+    Whole(Whole),
+    /// Some of it was collected before, or all of it and more than memory holds.
+    Stored(Box<Stored>),
+}
+
+impl Body {
+    fn new(collected: Option<&Collected>) -> Body {
+        match collected {
+            None => Body::Client,
+            Some(body) if body.is_whole() && body.file().is_none() => {
+                Body::Whole(Whole::new(body.bytes().clone()))
+            }
+            Some(body) => Body::Stored(Box::new(Stored::new(body))),
+        }
+    }
 }
 
 #[derive(Debug, PartialEq)]
@@ -35,13 +59,14 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     Client,
+    /// The disk, which has a piece of the body.
+    Disk,
     Target,
 }
 
 impl Upload {
     pub(crate) fn new(collected: Option<&Collected>) -> Upload {
-        let collected = collected.map(|body| Whole::new(body.bytes.clone()));
-        Upload { state: State::Running, collected, sent_at: None }
+        Upload { state: State::Running, body: Body::new(collected), sent_at: None }
     }
 
     /// Sends what can be sent; gives the reason when the client's side has failed in this phase.
@@ -56,19 +81,32 @@ impl Upload {
         if self.state != State::Running {
             return None;
         }
-        let sent = match &mut self.collected {
-            None => lease.connection.poll_upload(client, cx),
-            Some(body) => lease.connection.poll_upload(body, cx).map_err(|failure| match failure {
-                UploadFailure::Client(never) => match never {},
-                UploadFailure::Upstream(failure) => UploadFailure::Upstream(failure),
-            }),
+        let sent = match &mut self.body {
+            Body::Client => {
+                lease.connection.poll_upload(client, cx).map_err(|failure| failure.map(StoredFailure::Client))
+            }
+            Body::Whole(body) => lease
+                .connection
+                .poll_upload(body, cx)
+                .map_err(|failure| failure.map(|never: Infallible| match never {})),
+            Body::Stored(body) => lease.connection.poll_upload(&mut body.before(client), cx),
         };
         match sent {
             Poll::Ready(Ok(())) => {
                 self.sent_at = Some(ctx.worker.clock.tick());
                 self.state = State::Done;
             }
-            Poll::Ready(Err(UploadFailure::Client(failure))) => return Some(Stop::Client { failure, phase }),
+            Poll::Ready(Err(UploadFailure::Client(StoredFailure::Client(failure)))) => {
+                return Some(Stop::Client { failure, phase });
+            }
+            Poll::Ready(Err(UploadFailure::Client(StoredFailure::Disk(error)))) => {
+                let detail = format!("failed to read the request body from its file: {error}");
+                return Some(Stop::Refused {
+                    answer: Answer::new(Fault::Overloaded),
+                    phase,
+                    detail: Some(detail.into()),
+                });
+            }
             // The target may have answered before it closed: its answer counts more than our failed write.
             Poll::Ready(Err(UploadFailure::Upstream(failure))) => {
                 self.state = State::Failed(Box::new(failure));
@@ -83,11 +121,18 @@ impl Upload {
         if self.state != State::Running {
             return None;
         }
-        let has_piece = match &self.collected {
-            None => !client.piece().is_empty(),
-            Some(body) => !body.piece().is_empty(),
+        let (piece, is_reading) = match &self.body {
+            Body::Client => (client.piece(), false),
+            Body::Whole(body) => (body.piece(), false),
+            Body::Stored(body) => (body.piece().unwrap_or(client.piece()), body.is_reading()),
         };
-        Some(if has_piece || lease.connection.has_unsent() { Turn::Target } else { Turn::Client })
+        Some(if !piece.is_empty() || lease.connection.has_unsent() {
+            Turn::Target
+        } else if is_reading {
+            Turn::Disk
+        } else {
+            Turn::Client
+        })
     }
 
     /// The request is out, its end included.

@@ -35,7 +35,7 @@ impl<D: Downstream> Trial<'_, D> {
         let begun = ctx.worker.clock.tick();
         let patient = Patient {
             criticality: self.destination.route.criticality,
-            bytes: self.scratch.collected.as_ref().map_or(0, |body| body.bytes.len() as u64),
+            bytes: self.scratch.collected.as_ref().map_or(0, |body| body.bytes().len() as u64),
             may_try: self.scratch.request.method.is_idempotent(),
         };
         let mut timer = ctx.worker.lend_timer();

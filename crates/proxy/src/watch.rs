@@ -8,6 +8,7 @@ use upstream::Failure;
 
 use crate::exchange::{Context, Stop};
 use crate::pace::Pace;
+use crate::spool;
 
 /// What a client must take of a waiting response within its time limit: one that takes a byte now and then must not hold
 /// it for ever.
@@ -20,6 +21,8 @@ pub(crate) enum Due {
     RequestBody,
     /// The target, to take what there is of the request.
     RequestTaken,
+    /// The disk, to give a piece of the request.
+    Disk,
     /// The target, to answer.
     Head,
     /// The target, to send more of its response.
@@ -71,6 +74,7 @@ impl Watch {
                 (Fault::ClientBodyTimeout, Phase::Send, LimitName::ClientBodyIdle, listener.client_body_idle)
             }
             Due::RequestTaken => (Fault::SendTimeout, Phase::Send, LimitName::Send, limits.send),
+            Due::Disk => (Fault::Overloaded, Phase::Send, LimitName::Spool, spool::WAIT_MAX),
             Due::Head => (Fault::AwaitHeadTimeout, Phase::AwaitHead, LimitName::AwaitHead, limits.await_head),
             Due::ResponseBody => (Fault::BodyIdleTimeout, Phase::Body, LimitName::BodyIdle, limits.body_idle),
             Due::EitherBody => (Fault::ClientBodyTimeout, Phase::Body, LimitName::BodyIdle, limits.body_idle),
@@ -80,7 +84,9 @@ impl Watch {
         };
         let (moved_here, enough) = match due {
             // Not what the target sends: interim responses do not put its answer off.
-            Due::RequestBody | Due::RequestTaken | Due::Head => (moved.from_client + moved.to_target, 1),
+            Due::RequestBody | Due::RequestTaken | Due::Disk | Due::Head => {
+                (moved.from_client + moved.to_target, 1)
+            }
             Due::ResponseBody | Due::EitherBody => {
                 (moved.from_client + moved.to_target + moved.from_target + moved.to_client, 1)
             }

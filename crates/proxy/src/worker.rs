@@ -24,6 +24,7 @@ use crate::forward::{self, Vouchers};
 use crate::listen::{Acceptor, BoundSocket, ListenerState, Listening, accept_loop};
 use crate::record::Records;
 use crate::serving::Serving;
+use crate::spool;
 
 /// Heads and timers kept for reuse per worker: about as many as there are exchanges at once.
 const KEPT_MAX: usize = 256;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub records: Records,
     /// Exchanges under way.
     pub in_flight: AtomicUsize,
+    /// Request bodies in files.
+    pub spool: Arc<spool::Usage>,
     /// Idle upstream connections, summed over workers; each adds its changes once a second.
     pub idle_connections: AtomicUsize,
 }
@@ -206,6 +209,11 @@ impl Worker {
     /// The configuration that serves now.
     pub(crate) fn serving(&self) -> Arc<Serving> {
         self.shared.serving.load_full()
+    }
+
+    /// What files of request bodies take.
+    pub(crate) fn spool(&self) -> &Arc<spool::Usage> {
+        &self.shared.spool
     }
 
     /// Whether connections of this listener are to end: the process stops, or a reload has removed the listener.
@@ -427,6 +435,8 @@ pub(crate) fn runtime() -> std::io::Result<LocalRuntime> {
         .enable_io()
         .enable_time()
         .event_interval(61)
+        // They are for files of request bodies alone.
+        .max_blocking_threads(spool::THREADS_MAX)
         .build_local(tokio::runtime::LocalOptions::default())
 }
 

@@ -7,6 +7,7 @@ mod proxy {
 
     mod avoidable;
     mod basics;
+    mod bodies;
     mod faults;
     mod http2_clients;
     mod http2_targets;

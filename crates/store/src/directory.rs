@@ -7,6 +7,7 @@
 //!   clearway.db             configuration and identities
 //!   secret.key              the master key, where none is configured
 //!   records/2026-11-25.db   one database per UTC day
+//!   spool/                  request bodies that wait for a target, in files without names
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};

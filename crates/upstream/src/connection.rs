@@ -42,6 +42,16 @@ pub enum UploadFailure<F> {
     Upstream(Failure),
 }
 
+impl<F> UploadFailure<F> {
+    /// With the client's failure as another one.
+    pub fn map<G>(self, other: impl FnOnce(F) -> G) -> UploadFailure<G> {
+        match self {
+            UploadFailure::Client(failure) => UploadFailure::Client(other(failure)),
+            UploadFailure::Upstream(failure) => UploadFailure::Upstream(failure),
+        }
+    }
+}
+
 /// A connection in use for one exchange.
 #[derive(Debug)]
 pub enum Connection {

@@ -278,6 +278,11 @@ impl Upstream {
         }
     }
 
+    /// Whether a target has one of these schemes.
+    pub fn has_target(&self, schemes: &[Scheme]) -> bool {
+        self.targets.iter().any(|target| schemes.contains(&target.settings.scheme))
+    }
+
     /// Whether a target other than those tried would be admitted.
     pub fn has_other(&self, tried: u64, now: Instant) -> bool {
         self.others(tried, now).next().is_some()

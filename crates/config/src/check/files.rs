@@ -66,6 +66,20 @@ pub(crate) fn log(label: &str, path: &At<FilePath>, ctx: &mut Ctx) -> PathBuf {
     resolved
 }
 
+/// A directory for files that have no names.
+pub(crate) fn spool(label: &str, path: &At<FilePath>, ctx: &mut Ctx) -> PathBuf {
+    let resolved = ctx.resolve(path.place, &path.0);
+    match ctx.lookup.obstacle(&resolved) {
+        Some(Obstacle::NoDirectory) => {
+            let folder = resolved.parent().unwrap_or(Path::new("")).display();
+            let message = format!("{label}: there is no directory `{folder}` for `{}`", resolved.display());
+            ctx.error_with(path.place, message, format!("make it with `mkdir -p {folder}`; {RELATIVE}"));
+        }
+        Some(Obstacle::Directory) | None => {}
+    }
+    resolved
+}
+
 /// A file that was looked at; if it is not good, the problem is noted.
 struct PemFile {
     path: PathBuf,

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::gateway::{
-    Endpoint, ListenAddress, Listener, Pool, Queue, Retries, Scheme, Target, Timeouts, Upstream,
-    UpstreamLimits, UpstreamTls,
+    Endpoint, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target, Timeouts,
+    Upstream, UpstreamLimits, UpstreamTls,
 };
 
 use super::files;
@@ -152,9 +152,14 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
             wait: shape.queue.wait.0,
             standing_wait: shape.queue.standing_wait.0,
         },
+        request_buffering: request_buffering(&shape.request_buffering.0),
         tls,
         proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
     }
+}
+
+fn request_buffering(shape: &shape::RequestBuffering) -> RequestBuffering {
+    RequestBuffering { enabled: shape.enabled.value, memory_max: shape.memory.0, file_max: shape.file.0 }
 }
 
 fn target(url: &TargetUrl, weight: u32) -> Target {

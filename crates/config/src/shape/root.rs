@@ -27,6 +27,8 @@ shape! {
         log: Log [= "{}"] "{ format: json }";
         /// How exchanges are kept for `clearway calls`.
         records: Records [= "{}"] "{ retention-days: 30 }";
+        /// Where request bodies wait for their target that are too large for memory.
+        spool: Spool [= "{}"] "{ size-max: 10GiB }";
         /// How long a stopping process waits for exchanges that are in flight.
         grace: Time<0> [= "30s"] "2m";
         /// Worker threads. Without this key there is one per core.
@@ -46,6 +48,18 @@ shape! {
         format: LogFormat [= "human"] "json";
         /// The file that lines are appended to. Without this key they go to standard output.
         file: FilePath [optional] "access.log";
+    }
+}
+
+shape! {
+    /// Where request bodies wait for their target that are too large for memory. The files have no names, so that none is
+    /// left behind however the process ends; a reload or a restart needs none of them.
+    Spool {
+        /// The directory of the files; it is made when it is first needed. Without this key it is `spool` in the data
+        /// directory. On a disk that is full or cannot be written, bodies stream instead.
+        directory: FilePath [optional] "/var/tmp/clearway";
+        /// All files together. Bodies for which there is no room stream.
+        size_max: Size<0, { 1 << 50 }> [= "1GiB"] "10GiB";
     }
 }
 

@@ -29,6 +29,8 @@ shape! {
         concurrency: ConcurrencyText [= "adaptive"] "8";
         /// How requests wait, where targets have as many as they are given or have just stopped accepting connections.
         queue: Queue [= "{}"] "{ length: 200 }";
+        /// Whether a request body is read before a target is taken; `false` is short for switching that off.
+        request_buffering: Short<RequestBuffering> [= "{}"] "false";
         /// TLS towards `https://` targets.
         tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
         /// Begin each connection with a PROXY protocol header that names the client.
@@ -130,6 +132,27 @@ shape! {
         /// helps nobody.
         standing_wait: Time<1> [= "1s"] "500ms";
     }
+}
+
+shape! {
+    /// Whether a request body is read before a target is taken, so that a slow client keeps no worker of the API waiting
+    /// and the request can be sent again. It holds for `http://`, `unix:` and `uwsgi://` targets, and never for upgrades
+    /// and gRPC. A body of known length is read whole: in memory, or into a file. A chunked one is read for up to a second
+    /// and as far as `memory` goes; one that did not end by then streams, beginning with what was read. What does not fit
+    /// streams as well.
+    RequestBuffering {
+        /// Whether it is done. uwsgi targets get chunked bodies so in any case: they must be told the length.
+        enabled: bool [= "true"] "false";
+        /// The most that is held in memory per request.
+        memory: Size<1024, { 1 << 20 }> [= "64KiB"] "16KiB";
+        /// The largest body that is held in a file; `0B` holds none. All files together are bounded by `spool`.
+        file: Size<0, { 1 << 40 }> [= "256MiB"] "20MiB";
+    }
+}
+
+impl HasShort for RequestBuffering {
+    const KEY: &'static str = "enabled";
+    type Value = bool;
 }
 
 shape! {

@@ -36,7 +36,7 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
         detail,
         request_body_bytes,
         response_body_bytes,
-        timeline: Timeline { head_micros, response_micros, done_micros },
+        timeline: Timeline { head_micros, body_micros, response_micros, done_micros },
         attempts,
     } = exchange;
     out.extend_from_slice(b"{\"time\":\"");
@@ -67,6 +67,9 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
     number(out, key!("response_body_bytes"), *response_body_bytes);
     number(out, key!("duration_us"), *done_micros);
     number(out, key!("head_us"), *head_micros);
+    if let Some(body) = body_micros {
+        number(out, key!("body_us"), *body);
+    }
     if let Some(response) = response_micros {
         number(out, key!("response_us"), *response);
     }
@@ -250,7 +253,7 @@ pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
         status,
         ending,
         detail,
-        timeline: Timeline { head_micros: _, response_micros: _, done_micros },
+        timeline: Timeline { head_micros: _, body_micros: _, response_micros: _, done_micros },
         attempts,
         // In the record and in JSON; a line that a person reads in passing must be short.
         listener: _,
@@ -338,7 +341,7 @@ mod tests {
             r#""consumer":"mobile","external_id":"edge-7","status":504,"#,
             r#""ending":{"by":"upstream","during":"await-head","fault":"await-head-timeout"},"#,
             r#""detail":"no head in time","request_body_bytes":10,"response_body_bytes":512,"duration_us":1234,"#,
-            r#""head_us":20,"response_us":1100,"attempts":[{"upstream":"shop","target":"http://app:8000","#,
+            r#""head_us":20,"body_us":24,"response_us":1100,"attempts":[{"upstream":"shop","target":"http://app:8000","#,
             r#""address":"192.0.2.7:8000","started_us":25,"reused":true,"reuse_requests":7,"reuse_idle_us":1500,"#,
             r#""resolve_us":1,"connect_us":2,"tls_us":3,"send_us":12,"head_us":1050,"total_us":1200,"bytes_sent":301,"#,
             r#""bytes_received":702,"bytes_acked":300,"#,

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, RetryRule, Timeline};
 
 use super::exposition::{Exposition, Kind};
+use crate::spool::{self, Unspooled};
 use crate::worker::Shared;
 
 /// Upper bounds of the buckets of durations, as they are written and in microseconds: from an answer out of a cache to
@@ -97,7 +98,7 @@ impl Metrics {
             ending: Ending { by: _, during: _, fault },
             request_body_bytes,
             response_body_bytes,
-            timeline: Timeline { head_micros: _, response_micros: _, done_micros },
+            timeline: Timeline { head_micros: _, body_micros: _, response_micros: _, done_micros },
             attempts,
             // A label for each of these would be as many series as a client wants.
             id: _,
@@ -206,6 +207,7 @@ impl Metrics {
         self.write_attempts(text);
         write_connections(text, shared);
         write_health(text, shared);
+        write_spool(text, &shared.spool);
         text.family(
             "clearway_records_dropped_total",
             Kind::Counter,
@@ -315,6 +317,26 @@ impl Metrics {
             let seconds = attempts.waited_micros as f64 / 1e6;
             text.sample("clearway_attempts_waited_seconds_total", &labels, seconds);
         }
+    }
+}
+
+fn write_spool(text: &mut Exposition, usage: &spool::Usage) {
+    text.family(
+        "clearway_spool_bytes",
+        Kind::Gauge,
+        "Taken by request bodies that wait in files for their target.",
+    );
+    text.sample("clearway_spool_bytes", &[], usage.bytes() as f64);
+    text.family("clearway_bodies_spooled_total", Kind::Counter, "Request bodies that were put into files.");
+    text.sample("clearway_bodies_spooled_total", &[], usage.spooled() as f64);
+    text.family(
+        "clearway_bodies_unspooled_total",
+        Kind::Counter,
+        "Request bodies that were too large for memory and not put into a file, by what was in the way.",
+    );
+    for why in Unspooled::ALL {
+        let count = usage.unspooled(*why) as f64;
+        text.sample("clearway_bodies_unspooled_total", &[("why", why.id())], count);
     }
 }
 

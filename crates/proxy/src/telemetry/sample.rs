@@ -28,7 +28,12 @@ pub(super) fn answered() -> Exchange {
         detail: None,
         request_body_bytes: 0,
         response_body_bytes: 512,
-        timeline: Timeline { head_micros: 20, response_micros: Some(1_100), done_micros: 1_234 },
+        timeline: Timeline {
+            head_micros: 20,
+            body_micros: None,
+            response_micros: Some(1_100),
+            done_micros: 1_234,
+        },
         attempts: vec![Attempt {
             upstream: "shop".into(),
             target: "http://app:8000".into(),
@@ -72,6 +77,7 @@ pub(super) fn failed() -> Exchange {
     exchange.ending = ending;
     exchange.detail = Some("no head in time".into());
     exchange.request_body_bytes = 10;
+    exchange.timeline.body_micros = Some(24);
     let attempt = exchange.attempts.first_mut().unwrap();
     attempt.resolve = Some(Duration::from_micros(1));
     attempt.connect = Some(Duration::from_micros(2));

@@ -38,7 +38,7 @@ async fn a_body_goes_up_with_its_framing_however_it_is_split() {
     ] {
         for size in [1, 7, 4096] {
             let upstream = Upstream::ok("ok");
-            let mut gateway = Gateway::to(&upstream.url(), "");
+            let mut gateway = Gateway::to(&upstream.url(), "request-buffering: false");
             let mut client = gateway.client().await;
             client.send_in_pieces(request.as_bytes(), size).await;
             assert_eq!(client.response("POST").await.status, 200);

@@ -43,11 +43,19 @@ pub(crate) fn checked(text: &str) -> Arc<model::Gateway> {
         // One worker has one pool: whether a connection is reused is no accident.
         text.push_str("\nworkers: 1\n");
     }
+    if !text.contains("spool:") {
+        text.push_str(&format!("\nspool: {{ directory: \"{}\" }}\n", spool().display()));
+    }
     let source = Source { name: "test.yaml".to_owned(), text };
     match config::build(std::slice::from_ref(&source), &Overrides::default(), &Files) {
         Ok(checked) => Arc::new(checked.gateway),
         Err(problems) => panic!("{problems:?}\n{}", source.text),
     }
+}
+
+/// Where request bodies of all tests wait. Their files have no names, so that nothing is left of them.
+pub(crate) fn spool() -> std::path::PathBuf {
+    std::env::temp_dir().join("clearway-tests-spool")
 }
 
 impl Gateway {

@@ -391,6 +391,24 @@ async fn an_upgrade_behind_tls_gets_http1_where_others_get_http2() {
 }
 
 /// Takes the ten seconds in which no pace is asked for.
+/// Sends a body byte by byte until it is too much for the gateway; gives the record.
+async fn drip(mut gateway: Gateway) -> String {
+    let mut client = gateway.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
+    let dripping = async {
+        loop {
+            client.send("x").await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let record = tokio::select! {
+        record = gateway.record() => record,
+        () = dripping => unreachable!("it never ends"),
+    };
+    assert_eq!(client.response("POST").await.status, 408);
+    line(&record)
+}
+
 #[tokio::test]
 async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does_not() {
     /// More than the buffers of both connections hold.
@@ -405,7 +423,6 @@ async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does
         Step::send(answer),
         Step::AwaitEnd,
     ]]);
-    let mut dripped = Gateway::to(&patient.url(), "");
     let taken = Gateway::to(&busy.url(), "");
     let mut slow = taken.client().await;
     let upload = tokio::spawn(async move {
@@ -423,23 +440,15 @@ async fn a_body_that_drips_ends_in_408_and_one_that_its_target_takes_slowly_does
     let mut stream = streaming.client().await;
     let kind = "Content-Type: application/grpc+proto\r\nTransfer-Encoding: chunked";
     stream.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{kind}\r\n\r\n1\r\nx\r\n")).await;
-    let mut client = dripped.client().await;
-    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n").await;
-    let drip = async {
-        loop {
-            client.send("x").await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    let record = tokio::select! {
-        record = dripped.record() => record,
-        () = drip => unreachable!("it never ends"),
-    };
+    let (streamed, collected) = tokio::join!(
+        drip(Gateway::to(&patient.url(), "request-buffering: false")),
+        drip(Gateway::to(&patient.url(), ""))
+    );
     assert_eq!(
-        line(&record),
+        streamed,
         "408 client send client-body-timeout | client send client-body-timeout body-rate:240"
     );
-    assert_eq!(client.response("POST").await.status, 408);
+    assert_eq!(collected, "408 client read-request client-body-timeout");
     go_on.open();
     assert_eq!(upload.await.unwrap().unwrap(), 200);
     stream.send("0\r\n\r\n").await;

@@ -106,14 +106,17 @@ async fn the_total_time_ends_whatever_is_under_way() {
     );
     // An upload that goes on and on.
     let taking = Upstream::script([vec![Step::ReadHead, Step::AwaitEnd]]);
-    let mut gateway = Gateway::start(&total(&taking));
-    let mut client = gateway.client().await;
-    client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhalf").await;
-    assert_eq!(client.response("POST").await.status, 504);
-    assert_eq!(
-        line(&gateway.record().await),
-        "504 upstream send total-timeout | upstream send total-timeout total:300ms"
-    );
+    let streaming = total(&taking).replace("timeouts:", "request-buffering: false, timeouts:");
+    for (text, expect) in [
+        (streaming, "504 upstream send total-timeout | upstream send total-timeout total:300ms"),
+        (total(&taking), "504 upstream read-request total-timeout"),
+    ] {
+        let mut gateway = Gateway::start(&text);
+        let mut client = gateway.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\nhalf").await;
+        assert_eq!(client.response("POST").await.status, 504);
+        assert_eq!(line(&gateway.record().await), expect);
+    }
 }
 
 #[tokio::test]

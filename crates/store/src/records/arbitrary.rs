@@ -131,7 +131,8 @@ prop_compose! {
         (external_id, detail) in (option::of(boxed()), option::of(boxed())),
         (status, ending) in (any::<u16>(), ending()),
         (request_body_bytes, response_body_bytes) in (number(), number()),
-        (head_micros, response_micros, done_micros) in (number(), option::of(number()), number()),
+        (head_micros, body_micros) in (number(), option::of(number())),
+        (response_micros, done_micros) in (option::of(number()), number()),
         attempts in vec(attempt(), 0..4),
     ) -> Exchange {
         Exchange {
@@ -153,7 +154,7 @@ prop_compose! {
             detail,
             request_body_bytes,
             response_body_bytes,
-            timeline: Timeline { head_micros, response_micros, done_micros },
+            timeline: Timeline { head_micros, body_micros, response_micros, done_micros },
             attempts,
         }
     }

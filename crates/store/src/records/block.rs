@@ -56,6 +56,9 @@ impl BlockBuilder {
         put_u64(&mut columns.response_bytes, exchange.response_body_bytes);
         let timeline = &exchange.timeline;
         put_u64(&mut columns.head, timeline.head_micros);
+        if let Some(body) = timeline.body_micros {
+            put_near(&mut columns.head, body, timeline.head_micros);
+        }
         if let Some(response) = timeline.response_micros {
             put_near(&mut columns.response, response, timeline.head_micros);
         }
@@ -90,6 +93,7 @@ impl BlockBuilder {
             | flag(exchange_flag::SERVICE, exchange.service.is_some())
             | flag(exchange_flag::ROUTE, exchange.route.is_some())
             | flag(exchange_flag::CONSUMER, exchange.consumer.is_some())
+            | flag(exchange_flag::BODY, exchange.timeline.body_micros.is_some())
             | flag(exchange_flag::RESPONSE, exchange.timeline.response_micros.is_some())
             | flag(exchange_flag::EXTERNAL_ID, exchange.external_id.is_some())
             | flag(exchange_flag::DETAIL, exchange.detail.is_some());

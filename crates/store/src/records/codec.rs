@@ -29,6 +29,7 @@ pub(super) mod exchange_flag {
     pub(in crate::records) const CLIENT_V6: u64 = 1 << 8;
     pub(in crate::records) const EXTERNAL_ID: u64 = 1 << 9;
     pub(in crate::records) const DETAIL: u64 = 1 << 10;
+    pub(in crate::records) const BODY: u64 = 1 << 11;
 }
 
 /// Bits of an attempt's flags.

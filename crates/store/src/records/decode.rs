@@ -75,9 +75,11 @@ impl<'a> Rows<'a> {
         let has = |bit: u64| flags & bit != 0;
         let strings = &mut self.strings;
         let head_micros = c.head.u64()?;
+        let body_micros = if_has(has(exchange_flag::BODY), || c.head.near(head_micros))?;
         let response_micros = if_has(has(exchange_flag::RESPONSE), || c.response.near(head_micros))?;
         let timeline = Timeline {
             head_micros,
+            body_micros,
             response_micros,
             done_micros: c.done.near(response_micros.unwrap_or(head_micros))?,
         };

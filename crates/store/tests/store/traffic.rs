@@ -99,6 +99,7 @@ impl Traffic {
             response_body_bytes: response_bytes,
             timeline: Timeline {
                 head_micros: head,
+                body_micros: None,
                 response_micros: Some(head + wait),
                 done_micros: head + wait + 15 + self.below(20),
             },
