@@ -7,6 +7,7 @@ mod answer;
 mod attempt;
 mod attempt_log;
 mod await_head;
+mod bind;
 mod client;
 mod collect;
 mod deadline;

@@ -12,7 +12,8 @@ use model::gateway::{ListenAddress, Listener};
 use tokio::sync::mpsc;
 use upstream::Registry;
 
-use crate::listen::{self, BoundSocket, ListenerState, SocketFile};
+use crate::bind::{self, BoundSocket, SocketFile};
+use crate::listen::ListenerState;
 use crate::record::Records;
 use crate::serving::Serving;
 use crate::tls::ServerTls;
@@ -279,7 +280,7 @@ fn open(prepared: &[Prepared]) -> Result<(), Vec<String>> {
 fn prepare_one(listener: &Arc<Listener>, workers: usize, own: &[ListenAddress]) -> Result<Prepared, String> {
     let address = &listener.address;
     let tls = ServerTls::for_listener(listener).map_err(|reason| format!("listener {address}: {reason}"))?;
-    let bound = listen::bind(address, workers, own).map_err(|error| bind_problem(address, &error))?;
+    let bound = bind::bind(address, workers, own).map_err(|error| bind_problem(address, &error))?;
     let state = Arc::new(ListenerState::new(listener.clone(), bound.address, tls));
     Ok(Prepared { address: address.clone(), state, sockets: bound.sockets, file: bound.file })
 }

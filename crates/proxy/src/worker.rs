@@ -18,10 +18,11 @@ use tokio::sync::{Notify, mpsc};
 use upstream::Pool;
 use wire::{Fields, Known, RequestHead, Version};
 
+use crate::bind::BoundSocket;
 use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch};
 use crate::forward::{self, Vouchers};
-use crate::listen::{Acceptor, BoundSocket, ListenerState, Listening, accept_loop};
+use crate::listen::{Acceptor, ListenerState, Listening, accept_loop};
 use crate::record::Records;
 use crate::serving::Serving;
 use crate::spool;
