@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use model::gateway::ListenAddress;
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+
+use crate::inherit::Owner;
 
 /// Connections the kernel may hold before we accept them; it takes the smaller of this and `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -35,8 +38,29 @@ impl BoundSocket {
 pub(crate) struct Bound {
     /// With the real port.
     pub address: ListenAddress,
+    /// At least one for each worker.
     pub sockets: Vec<BoundSocket>,
+    /// Each of them once more, to be handed over one day; those that share a queue count once.
+    pub kept: Vec<OwnedFd>,
     pub file: Option<SocketFile>,
+    pub owner: Owner,
+}
+
+impl Bound {
+    fn own(address: ListenAddress, sockets: Vec<BoundSocket>, file: Option<SocketFile>) -> io::Result<Bound> {
+        let mut kept = Vec::new();
+        for socket in &sockets {
+            match socket {
+                BoundSocket::Tcp(socket) => kept.push(socket.as_fd().try_clone_to_owned()?),
+                BoundSocket::Unix(listener) if kept.is_empty() => {
+                    kept.push(listener.as_fd().try_clone_to_owned()?);
+                }
+                // One queue for all workers.
+                BoundSocket::Unix(_) => {}
+            }
+        }
+        Ok(Bound { address, sockets, kept, file, owner: Owner::Process })
+    }
 }
 
 /// The file of a Unix socket, which outlives the socket's last descriptor: removed with this, unless it is not ours any
@@ -52,8 +76,14 @@ pub(crate) struct SocketFile {
 }
 
 impl SocketFile {
-    fn new(path: &Path) -> io::Result<SocketFile> {
+    pub(crate) fn new(path: &Path) -> io::Result<SocketFile> {
         Ok(SocketFile { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    /// Another process looks after it from now on.
+    pub(crate) fn leave(mut self) {
+        // The file of no path is nobody's.
+        self.path = PathBuf::new();
     }
 }
 
@@ -64,6 +94,10 @@ impl Drop for SocketFile {
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+pub(crate) fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((identity(one), identity(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
@@ -86,7 +120,7 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize, own: &[ListenAddress
             for _ in 1..workers {
                 sockets.push(BoundSocket::Tcp(bind_tcp(bound)?));
             }
-            Ok(Bound { address: ListenAddress::Tcp(bound), sockets, file: None })
+            Bound::own(ListenAddress::Tcp(bound), sockets, None)
         }
         ListenAddress::Unix(path) => {
             remove_stale(path)?;
@@ -100,13 +134,13 @@ pub(crate) fn bind(address: &ListenAddress, workers: usize, own: &[ListenAddress
                 sockets.push(BoundSocket::Unix(listener.try_clone()?));
             }
             sockets.push(BoundSocket::Unix(listener));
-            Ok(Bound { address: address.clone(), sockets, file })
+            Bound::own(address.clone(), sockets, file)
         }
     }
 }
 
 /// Whether two sockets would take some of the same connections.
-fn covers(one: SocketAddr, other: SocketAddr) -> bool {
+pub(crate) fn covers(one: SocketAddr, other: SocketAddr) -> bool {
     let is_all = |all: IpAddr, some: IpAddr| match all {
         IpAddr::V4(all) => all.is_unspecified() && some.to_canonical().is_ipv4(),
         // Our sockets for all of IPv6 take IPv4, too.
@@ -132,7 +166,7 @@ fn refuse_if_in_use(address: SocketAddr) -> io::Result<()> {
     probe.listen(1)
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<RawSocket> {
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<RawSocket> {
     let socket = RawSocket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;

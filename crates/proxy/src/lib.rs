@@ -17,6 +17,7 @@ mod forward;
 mod frame_meter;
 mod http1;
 mod http2;
+mod inherit;
 mod intake;
 mod listen;
 mod overload;
@@ -38,9 +39,10 @@ mod worker;
 
 pub mod telemetry;
 
+pub use inherit::{Inherited, Owner};
 pub use listen::ListenerState;
 pub use record::Records;
 pub use route::{Destination, Found, NotFound, Parameters, RouteTable};
-pub use server::{Server, StartError};
+pub use server::{Offered, Server, StartError, Starting};
 pub use serving::Serving;
 pub use worker::Shared;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use wire::http1::HeadLimits;
 
 use crate::bind::BoundSocket;
 use crate::forward::Peer;
+use crate::inherit::Owner;
 use crate::tls::ServerTls;
 use crate::worker::{TaskGuard, Worker};
 
@@ -33,6 +34,8 @@ pub struct ListenerState {
     pub connections: AtomicUsize,
     /// Set when a reload removes the listener: until when its idle connections stay.
     closing: OnceLock<Instant>,
+    /// Another process holds the socket, too, and it stays when this one has closed it.
+    stays_open: AtomicBool,
 }
 
 /// One worker's view of a listener, as it was when a connection began.
@@ -51,14 +54,25 @@ pub(crate) enum Acceptor {
 }
 
 impl ListenerState {
-    pub fn new(settings: Arc<Listener>, bound: ListenAddress, tls: Option<ServerTls>) -> ListenerState {
+    pub(crate) fn new(
+        settings: Arc<Listener>,
+        bound: ListenAddress,
+        tls: Option<ServerTls>,
+        owner: Owner,
+    ) -> ListenerState {
         ListenerState {
             bound,
             settings: ArcSwap::new(settings),
             tls: ArcSwap::from_pointee(tls),
             connections: AtomicUsize::new(0),
             closing: OnceLock::new(),
+            stays_open: AtomicBool::new(owner == Owner::Manager),
         }
+    }
+
+    /// Another process accepts on its socket from now on.
+    pub(crate) fn leave_open(&self) {
+        self.stays_open.store(true, Ordering::Relaxed);
     }
 
     /// Ends its connections as a drain does: each after its current exchange, idle ones at this time.
@@ -225,6 +239,10 @@ pub(crate) async fn accept_loop(
             }
             Err(_) => {}
         }
+    }
+    if state.stays_open.load(Ordering::Relaxed) {
+        // What is queued is for whoever accepts on it next. A filter would stay on the socket.
+        return;
     }
     // A drain waits for what follows.
     let _task = worker.count_task();

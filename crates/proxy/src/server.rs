@@ -1,6 +1,7 @@
 //! The server: its workers and listeners from start to drain, and the swap of what is served.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
@@ -12,7 +13,8 @@ use model::gateway::{ListenAddress, Listener};
 use tokio::sync::mpsc;
 use upstream::Registry;
 
-use crate::bind::{self, BoundSocket, SocketFile};
+use crate::bind::{self, Bound, BoundSocket, SocketFile};
+use crate::inherit::{self, Inherited, Owner};
 use crate::listen::ListenerState;
 use crate::record::Records;
 use crate::serving::Serving;
@@ -27,13 +29,34 @@ pub struct Server {
     workers: Vec<Handle>,
     /// By the address in the configuration.
     listeners: HashMap<ListenAddress, Running>,
+    /// Sockets of the service manager that no listener uses now: a reload may want them again.
+    unused: Vec<Inherited>,
+}
+
+/// A data plane that has all it needs and accepts nothing yet.
+#[derive(Debug)]
+pub struct Starting {
+    server: Server,
+    prepared: Vec<Prepared>,
 }
 
 /// A listener that accepts.
 #[derive(Debug)]
 struct Running {
     state: Arc<ListenerState>,
+    kept: Vec<OwnedFd>,
     file: Option<SocketFile>,
+    owner: Owner,
+}
+
+/// The sockets of a listener, for the process that takes this one's place.
+#[derive(Debug)]
+pub struct Offered<'a> {
+    /// Its address in the configuration.
+    pub configured: &'a ListenAddress,
+    pub bound: &'a ListenAddress,
+    pub owner: Owner,
+    pub sockets: &'a [OwnedFd],
 }
 
 #[derive(Debug)]
@@ -47,20 +70,60 @@ struct Handle {
 pub struct StartError(pub Vec<String>);
 
 /// A listener that is bound and does not accept yet.
+#[derive(Debug)]
 struct Prepared {
     address: ListenAddress,
     state: Arc<ListenerState>,
     sockets: Vec<BoundSocket>,
+    kept: Vec<OwnedFd>,
     file: Option<SocketFile>,
+    owner: Owner,
+    is_inherited: bool,
+}
+
+impl Starting {
+    /// What the workers will share; nothing moves in it yet.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.server.shared
+    }
+
+    /// The listeners, by their addresses in the configuration, whose sockets were there before.
+    pub fn inherited(&self) -> Vec<ListenAddress> {
+        let inherited = self.prepared.iter().filter(|prepared| prepared.is_inherited);
+        inherited.map(|prepared| prepared.address.clone()).collect()
+    }
+
+    /// Accepts from now on.
+    pub fn serve(self) -> Result<Server, StartError> {
+        let Starting { mut server, prepared } = self;
+        open(&prepared).map_err(StartError)?;
+        for listener in prepared {
+            server.listen(listener);
+        }
+        Ok(server)
+    }
 }
 
 impl Server {
     /// Binds everything, then serves. Nothing is accepted unless all of it worked.
     pub fn start(gateway: Arc<Gateway>, registry: Registry) -> Result<Server, StartError> {
+        Server::prepare(gateway, registry, Vec::new())?.serve()
+    }
+
+    /// Makes everything ready, with sockets that are there already where they suit a listener.
+    pub fn prepare(
+        gateway: Arc<Gateway>,
+        registry: Registry,
+        mut inherited: Vec<Inherited>,
+    ) -> Result<Starting, StartError> {
         let serving = Serving::new(gateway.clone(), &registry, None).map_err(StartError)?;
         let count = gateway.workers.unwrap_or_else(default_workers).max(1);
-        let prepared = prepare(&gateway.listeners, count, Vec::new()).map_err(StartError)?;
-        open(&prepared).map_err(StartError)?;
+        let prepared = prepare(&gateway.listeners, count, Vec::new(), &mut inherited).map_err(StartError)?;
+        let unserved: Vec<String> =
+            inherited.iter().filter(|left| left.owner == Owner::Manager).map(inherit::unserved).collect();
+        if !unserved.is_empty() {
+            return Err(StartError(unserved));
+        }
         let shared = Arc::new(Shared {
             serving: ArcSwap::from_pointee(serving),
             records: Records::default(),
@@ -75,19 +138,43 @@ impl Server {
                     StartError(vec![format!("failed to start a worker thread: {error}")])
                 })?);
         }
-        let mut server = Server { shared, registry, workers, listeners: HashMap::new() };
-        for listener in prepared {
-            server.listen(listener);
-        }
-        Ok(server)
+        let server = Server { shared, registry, workers, listeners: HashMap::new(), unused: Vec::new() };
+        Ok(Starting { server, prepared })
     }
 
     fn listen(&mut self, prepared: Prepared) {
-        for (worker, socket) in self.workers.iter().zip(prepared.sockets) {
+        let Prepared { address, state, sockets, kept, file, owner, is_inherited } = prepared;
+        // There may be more sockets than workers: each has to be accepted from.
+        for (worker, socket) in self.workers.iter().cycle().zip(sockets) {
             // A worker that is gone has panicked, which its thread's join reports.
-            let _ = worker.commands.send(Command::Listen(prepared.state.clone(), socket));
+            let _ = worker.commands.send(Command::Listen(state.clone(), socket));
         }
-        self.listeners.insert(prepared.address, Running { state: prepared.state, file: prepared.file });
+        // Only now: a start that fails leaves the file to the process before.
+        let file = if is_inherited { inherit::file(&state.bound, owner) } else { file };
+        self.listeners.insert(address, Running { state, kept, file, owner });
+    }
+
+    /// The sockets it accepts on.
+    pub fn offered(&self) -> impl Iterator<Item = Offered<'_>> {
+        self.listeners.iter().map(|(configured, running)| Offered {
+            configured,
+            bound: &running.state.bound,
+            owner: running.owner,
+            sockets: &running.kept,
+        })
+    }
+
+    /// Another process accepts on the sockets of these listeners from now on; [`Server::drain`] then leaves them open,
+    /// with what is queued.
+    pub fn leave_open(&mut self, listeners: &[ListenAddress]) {
+        for address in listeners {
+            if let Some(running) = self.listeners.get_mut(address) {
+                running.state.leave_open();
+                if let Some(file) = running.file.take() {
+                    file.leave();
+                }
+            }
+        }
     }
 
     /// Serves another configuration from now on, or goes on as before and says every reason why not. Sockets of
@@ -116,7 +203,9 @@ impl Server {
             }
         }
         let own = self.listeners.values().map(|running| running.state.bound.clone()).collect();
-        let prepared = match prepare(&new, self.workers.len(), own) {
+        // A reload that is refused leaves them where they are.
+        let mut unused: Vec<Inherited> = self.unused.iter().filter_map(Inherited::try_clone).collect();
+        let prepared = match prepare(&new, self.workers.len(), own, &mut unused) {
             Ok(prepared) => prepared,
             Err(reasons) => {
                 problems.extend(reasons);
@@ -132,6 +221,7 @@ impl Server {
             return Err(StartError(problems));
         };
         self.shared.serving.store(Arc::new(serving));
+        self.unused = unused;
         for (listener, tls) in changes {
             if let Some(running) = self.listeners.get(&listener.address) {
                 running.state.reconfigure(listener, tls);
@@ -145,7 +235,7 @@ impl Server {
     }
 
     fn unlisten_all_but(&mut self, wanted: &[Arc<Listener>]) {
-        let workers = &self.workers;
+        let (workers, unused) = (&self.workers, &mut self.unused);
         let idle_until = Instant::now() + DRAIN_IDLE;
         self.listeners.retain(|address, running| {
             let stays = wanted.iter().any(|listener| listener.address == *address);
@@ -153,6 +243,15 @@ impl Server {
                 // Before the socket closes.
                 running.file = None;
                 running.state.close(idle_until);
+                if running.owner == Owner::Manager {
+                    unused.push(Inherited {
+                        configured: running.state.bound.clone(),
+                        bound: running.state.bound.clone(),
+                        name: None,
+                        owner: running.owner,
+                        sockets: std::mem::take(&mut running.kept),
+                    });
+                }
                 for worker in workers {
                     let _ = worker.commands.send(Command::Unlisten(running.state.clone()));
                 }
@@ -252,11 +351,14 @@ fn prepare(
     listeners: &[Arc<Listener>],
     workers: usize,
     mut own: Vec<ListenAddress>,
+    inherited: &mut Vec<Inherited>,
 ) -> Result<Vec<Prepared>, Vec<String>> {
     let mut prepared = Vec::new();
     let mut problems = Vec::new();
+    own.extend(inherited.iter().map(|inherited| inherited.bound.clone()));
+    let mut assigned = inherit::assign(listeners, inherited);
     for listener in listeners {
-        match prepare_one(listener, workers, &own) {
+        match prepare_one(listener, workers, &own, &mut assigned) {
             Ok(ready) => {
                 own.push(ready.state.bound.clone());
                 prepared.push(ready);
@@ -277,12 +379,24 @@ fn open(prepared: &[Prepared]) -> Result<(), Vec<String>> {
     Ok(())
 }
 
-fn prepare_one(listener: &Arc<Listener>, workers: usize, own: &[ListenAddress]) -> Result<Prepared, String> {
+fn prepare_one(
+    listener: &Arc<Listener>,
+    workers: usize,
+    own: &[ListenAddress],
+    assigned: &mut HashMap<ListenAddress, Inherited>,
+) -> Result<Prepared, String> {
     let address = &listener.address;
     let tls = ServerTls::for_listener(listener).map_err(|reason| format!("listener {address}: {reason}"))?;
-    let bound = bind::bind(address, workers, own).map_err(|error| bind_problem(address, &error))?;
-    let state = Arc::new(ListenerState::new(listener.clone(), bound.address, tls));
-    Ok(Prepared { address: address.clone(), state, sockets: bound.sockets, file: bound.file })
+    let inherited = assigned.remove(address);
+    let is_inherited = inherited.is_some();
+    let bound = match inherited {
+        Some(inherited) => inherited.adopt(workers),
+        None => bind::bind(address, workers, own),
+    };
+    let Bound { address: bound, sockets, kept, file, owner } =
+        bound.map_err(|error| bind_problem(address, &error))?;
+    let state = Arc::new(ListenerState::new(listener.clone(), bound, tls, owner));
+    Ok(Prepared { address: address.clone(), state, sockets, kept, file, owner, is_inherited })
 }
 
 fn bind_problem(address: &ListenAddress, error: &std::io::Error) -> String {

@@ -11,6 +11,7 @@ mod proxy {
     mod faults;
     mod http2_clients;
     mod http2_targets;
+    mod inherit;
     mod lifecycle;
     mod listeners;
     mod overload;

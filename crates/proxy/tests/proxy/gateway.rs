@@ -8,12 +8,13 @@ use std::time::Duration;
 use config::{Lookup, Overrides, Source};
 use model::gateway::ListenAddress;
 use model::{Exchange, Limit};
-use proxy::Server;
+use proxy::{Inherited, Server, StartError};
 use testkit::{Client, Http2Client, within};
 use tokio::runtime::Handle;
 use upstream::{Registry, Resolver};
 
 /// A running gateway. It ends with its test: its workers stop when their connections do.
+#[derive(Debug)]
 pub(crate) struct Gateway {
     server: Option<Server>,
     registry_runtime: Handle,
@@ -75,6 +76,14 @@ impl Gateway {
             Ok(server) => Gateway { server: Some(server), registry_runtime: runtime, taken: Vec::new() },
             Err(error) => panic!("{error:?}"),
         }
+    }
+
+    /// With sockets that are there already.
+    pub(crate) fn inheriting(text: &str, inherited: Vec<Inherited>) -> Result<Gateway, StartError> {
+        let runtime = Handle::current();
+        let registry = Registry::new(Resolver::new(runtime.clone()));
+        let server = Server::prepare(checked(text), registry, inherited)?.serve()?;
+        Ok(Gateway { server: Some(server), registry_runtime: runtime, taken: Vec::new() })
     }
 
     pub(crate) fn server(&mut self) -> &mut Server {
@@ -140,7 +149,7 @@ impl Gateway {
         std::mem::take(&mut self.taken)
     }
 
-    pub(crate) fn reload(&mut self, text: &str) -> Result<(), proxy::StartError> {
+    pub(crate) fn reload(&mut self, text: &str) -> Result<(), StartError> {
         self.server().reload(checked(text))
     }
 
