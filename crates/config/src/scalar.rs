@@ -3,6 +3,7 @@
 mod address;
 mod amount;
 mod concurrency;
+mod hedge;
 mod host;
 mod name;
 mod path;
@@ -12,6 +13,7 @@ mod word;
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
 pub(crate) use amount::{Limited, Size, Time, Whole};
 pub(crate) use concurrency::ConcurrencyText;
+pub(crate) use hedge::HedgeText;
 pub(crate) use host::{HostPattern, HostSent, ServerName};
 pub(crate) use name::{
     CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,

@@ -15,7 +15,7 @@ pub(crate) use listener::{Certificate, Listener, ListenerLimits, ListenerTimeout
 pub(crate) use policy::{ApiKey, Policy};
 pub(crate) use root::Root;
 pub(crate) use service::{MatchValue, Route, Service};
-pub(crate) use upstream::{Queue, RequestBuffering, Timeouts, Upstream, UpstreamTls};
+pub(crate) use upstream::{Queue, RequestBuffering, Retries, Timeouts, Upstream, UpstreamTls};
 
 /// Declares an object of the file: a struct with one field per key, and how it is read and described.
 ///

@@ -148,10 +148,14 @@ named! {
         Unsent "unsent";
         /// The method is idempotent (RFC 9110 section 9.2.2).
         Idempotent "idempotent";
+        /// The operator allows it for every method (`retries.non-idempotent`).
+        Configured "configured";
         /// The client gave an `Idempotency-Key`.
         IdempotencyKey "idempotency-key";
         /// The target had closed its side before the request could reach it: it never acknowledged a byte of it.
         Undelivered "undelivered";
+        /// The attempt before it took longer than nearly all, goes on beside it, and the method is idempotent.
+        Hedged "hedged";
         /// The target answered 502, 503 or 504, and the method is idempotent.
         BadAnswer "bad-answer";
     }

@@ -20,6 +20,9 @@ impl Ending {
     /// The ending of an exchange that was answered whole by the upstream.
     pub const ANSWERED: Ending = Ending { by: Party::Upstream, during: Phase::Done, fault: None };
 
+    /// The ending of an attempt beside which another one was answered first.
+    pub const SUPERSEDED: Ending = Ending { by: Party::Gateway, during: Phase::AwaitHead, fault: None };
+
     pub fn failed(during: Phase, fault: Fault) -> Ending {
         Ending { by: fault.party(), during, fault: Some(fault) }
     }

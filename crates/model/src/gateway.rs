@@ -435,6 +435,19 @@ pub struct Retries {
     pub undelivered: bool,
     /// The longest pause before the second attempt, doubled with each further one. Default 25 ms.
     pub back_off: Duration,
+    /// Requests of every method are sent again, although they may then be executed twice. Default false.
+    pub non_idempotent: bool,
+    pub hedge: Hedge,
+}
+
+/// When a second attempt is made beside the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hedge {
+    /// Never. Default.
+    Off,
+    /// When the first one takes longer than 95 of 100 answers.
+    P95,
+    After(Duration),
 }
 
 /// How many requests a target is given at once; the others wait.

@@ -1,29 +1,24 @@
 //! The attempt loop: targets are tried until one answers, or until trying again would not be safe.
 
-use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use model::gateway::{ClientGone, HostRewrite, Scheme};
+use model::gateway::Scheme;
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
-use upstream::{
-    Addresses, Choice, Delivery, DialTimes, Failure, Lease, Purpose, Request, Slot, Target, Upstream,
-};
-use wire::{Framing, Known, RequestFacts, RequestHead};
+use upstream::{Choice, Delivery, Failure, Lease, Slot, Target, Upstream};
+use wire::{Framing, Known, RequestFacts};
 
 use crate::attempt_log::{self, Before};
 use crate::await_head::await_head;
-use crate::client::{ClientFailure, Downstream};
+use crate::client::Downstream;
 use crate::collect::{self, Wanted};
-use crate::deadline::Deadline;
 use crate::exchange::{Context, Scratch, Stop};
 use crate::forward::PathRewrite;
 use crate::retry;
 use crate::route::Destination;
 use crate::upload::Upload;
 use crate::wait;
-use crate::watch::{Expiry, Watch};
+use crate::watch::Watch;
 
 /// A final response head has arrived.
 #[derive(Debug)]
@@ -49,9 +44,9 @@ pub(crate) struct Trial<'a, D> {
 }
 
 /// An attempt came to nothing. One that the target is to blame for may be followed by another.
-struct Failed {
-    stop: Stop,
-    lease: Option<Lease>,
+pub(crate) struct Failed {
+    pub stop: Stop,
+    pub lease: Option<Lease>,
 }
 
 /// Where the attempts of an exchange stand.
@@ -88,7 +83,7 @@ impl Course {
 }
 
 /// Targets past the 64th are never left out.
-fn bit(index: usize) -> u64 {
+pub(crate) fn bit(index: usize) -> u64 {
     if index < 64 { 1 << index } else { 0 }
 }
 
@@ -177,6 +172,7 @@ impl<D: Downstream> Trial<'_, D> {
         if !retry::is_bad_answer(status) {
             let took = attempt_log::current(self.record).await_head.unwrap_or_default();
             slot.target().state.latency.observe(now, took);
+            slot.upstream().observe_tail(took);
             slot.answered(now, Some(took));
             return false;
         }
@@ -227,7 +223,8 @@ impl<D: Downstream> Trial<'_, D> {
         if let Some(outcome) = retry::outcome(&failure, was_stale) {
             upstream.observe(target, now, outcome);
         }
-        let facts = retry::Facts { failure: &failure, has_body: self.has_body(), undelivered };
+        let any_method = upstream.settings.retries.non_idempotent;
+        let facts = retry::Facts { failure: &failure, has_body: self.has_body(), undelivered, any_method };
         let Some(rule) = retry::after_failure(facts, &self.scratch.request) else {
             return Err(Stop::Upstream(failure));
         };
@@ -284,7 +281,7 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// Whether the whole request can be sent again: what was read of its body is still held.
-    fn has_body(&self) -> bool {
+    pub(crate) fn has_body(&self) -> bool {
         let taken = self.client.counts().0.saturating_sub(self.client.piece().len() as u64);
         match &self.scratch.collected {
             Some(body) => body.is_whole() || body.length() == taken,
@@ -301,6 +298,9 @@ impl<D: Downstream> Trial<'_, D> {
         if let Err(failure) = self.start(&mut lease) {
             return Err(Failed { stop: Stop::Upstream(failure), lease: Some(lease) });
         }
+        if let Some(hedge) = self.hedge(&lease) {
+            return Box::pin(hedge.race(self, lease)).await;
+        }
         let mut upload = Upload::new(self.scratch.collected.as_ref());
         let mut watch = Watch::new(ctx.worker.clock.now(), self.body_rate());
         let mut timer = ctx.worker.lend_timer();
@@ -315,127 +315,15 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// The pace that the request body must have. The messages of a gRPC stream come when there is something to say.
-    fn body_rate(&self) -> u64 {
+    pub(crate) fn body_rate(&self) -> u64 {
         if self.is_grpc() { 0 } else { self.ctx.listening.settings().limits.body_rate }
     }
 
-    fn is_grpc(&self) -> bool {
+    pub(crate) fn is_grpc(&self) -> bool {
         let kind = self.scratch.request.fields.get(Known::ContentType).unwrap_or_default();
         kind.get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
-    }
-
-    /// Encodes the request for this target.
-    fn start(&mut self, lease: &mut Lease) -> Result<(), Failure> {
-        let whole = self.scratch.collected.as_ref().filter(|body| body.is_whole());
-        let framing = whole.map_or(self.facts.framing, |body| Framing::Length(body.length()));
-        fit_to_target(&mut self.scratch.request, framing, self.destination, lease.target());
-        let head = &self.scratch.request;
-        let host = head.fields.get(Known::Host).and_then(|host| std::str::from_utf8(host).ok());
-        lease.connection.start(&Request {
-            head,
-            target: self.rewrite.target.as_deref().unwrap_or(head.target.path_and_query()),
-            scheme: self.ctx.peer.scheme(),
-            authority: host.unwrap_or(""),
-            framing,
-            script_name: &self.rewrite.prefix,
-            client: self.ctx.peer.client,
-            listener: self.ctx.peer.local,
-        })
-    }
-
-    /// A pooled connection, or a new one; a client who leaves while it is made ends it, and so does the total time.
-    async fn acquire(&mut self, slot: Slot, fresh: bool) -> Result<Lease, Stop> {
-        let ctx = self.ctx;
-        let pool = &ctx.worker.pool;
-        let slot = match fresh {
-            true => slot,
-            false => match pool.take(slot, self.facts.upgrade, ctx.worker.clock.now()) {
-                Ok((lease, reuse)) => {
-                    let attempt = attempt_log::current(self.record);
-                    attempt.address = lease.address();
-                    attempt.reuse = Some(reuse);
-                    return Ok(lease);
-                }
-                Err(slot) => slot,
-            },
-        };
-        let addresses = ctx.peer.client.zip(ctx.peer.local);
-        let addresses = addresses.map(|(client, listener)| Addresses { client, listener });
-        let purpose = Purpose { addresses, upgrade: self.facts.upgrade };
-        let mut times = DialTimes::default();
-        let route = &self.destination.route;
-        let limit = Expiry::total(ctx, &route.timeouts, Phase::Connect);
-        let limit = Expiry::attempt(self.begun(), &route.timeouts, Phase::Connect)
-            .map(|attempt| limit.map_or(attempt, |limit| limit.or(attempt)))
-            .or(limit);
-        let dialed = {
-            let mut dial = Box::pin(pool.dial(slot, purpose, &mut times));
-            let watch = route.client_gone == ClientGone::Cancel && self.client.body_is_read();
-            let mut timer = Deadline::default();
-            poll_fn(|cx| {
-                if let Poll::Ready(result) = dial.as_mut().poll(cx) {
-                    return Poll::Ready(result.map_err(Stop::Upstream));
-                }
-                if watch && self.client.poll_gone(cx).is_ready() {
-                    let stop = Stop::Client { failure: ClientFailure::Gone, phase: Phase::Connect };
-                    return Poll::Ready(Err(stop));
-                }
-                match limit {
-                    Some(limit) => timer.poll(limit.at, cx).map(|()| Err(limit.stop())),
-                    None => Poll::Pending,
-                }
-            })
-            .await
-        };
-        ctx.worker.clock.tick();
-        attempt_log::dialed(self.record, times);
-        if let Ok(lease) = &dialed {
-            attempt_log::current(self.record).address = lease.address();
-        }
-        dialed
-    }
-
-    /// When the attempt under way began.
-    pub(crate) fn begun(&mut self) -> Instant {
-        self.ctx.started + Duration::from_micros(attempt_log::current(self.record).started_micros)
     }
 }
 
 /// The media type of gRPC and its variants begins so.
 const GRPC: &[u8] = b"application/grpc";
-
-/// Sets the fields that depend on the target.
-fn fit_to_target(head: &mut RequestHead, framing: Framing, destination: &Destination, target: &Target) {
-    let RequestHead { target: asked, fields, .. } = head;
-    match &destination.route.host {
-        HostRewrite::Client if asked.authority().is_empty() => {
-            fields.set(Known::Host, target.authority.as_bytes());
-        }
-        // Also for a request that came by HTTP/2, which has no Host field.
-        HostRewrite::Client => fields.set(Known::Host, asked.authority().as_bytes()),
-        HostRewrite::Target => fields.set(Known::Host, target.authority.as_bytes()),
-        HostRewrite::Set(host) => fields.set(Known::Host, host.as_bytes()),
-    }
-    // The client's own field went with the hop-by-hop ones; HTTP/2 takes it away again.
-    match framing {
-        Framing::Chunked => fields.set(Known::TransferEncoding, b"chunked"),
-        Framing::Length(length) => match fields.get(Known::ContentLength) {
-            // As nearly everybody writes it; `007` is legal, too, but a gateway does not pass its riddles on.
-            Some(b"0" | [b'1'..=b'9', ..]) => {}
-            _ => {
-                fields.remove(Known::TransferEncoding);
-                fields.set(Known::ContentLength, length.to_string().as_bytes());
-            }
-        },
-        Framing::None | Framing::Close => {}
-    }
-    if matches!(target.settings.scheme, Scheme::Http | Scheme::Uwsgi) {
-        // It announces what does not follow: trailers do not go to these.
-        fields.remove(Known::Trailer);
-    }
-    if target.settings.scheme == Scheme::H2c {
-        // HTTP/2 has no upgrades (RFC 9113 section 8.6); the request goes on as an ordinary one.
-        fields.remove(Known::Connection);
-        fields.remove(Known::Upgrade);
-    }
-}

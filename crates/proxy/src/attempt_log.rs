@@ -31,7 +31,12 @@ pub(crate) fn begin(
 ) {
     // One attempt is the rule; room for four, as a push would make, costs more than the rest of the record.
     record.attempts.reserve_exact(1);
-    record.attempts.push(Attempt {
+    record.attempts.push(new(ctx, destination, target, before));
+}
+
+/// An attempt that begins now.
+pub(crate) fn new(ctx: Context<'_>, destination: &Destination, target: &Target, before: Before) -> Attempt {
+    Attempt {
         upstream: destination.upstream.settings.name.clone(),
         target: target.settings.url.clone(),
         address: None,
@@ -55,7 +60,7 @@ pub(crate) fn begin(
         tls_alert: None,
         limit: None,
         detail: None,
-    });
+    }
 }
 
 /// The attempt under way.
@@ -63,14 +68,13 @@ pub(crate) fn current(record: &mut Exchange) -> &mut Attempt {
     record.attempts.last_mut().expect("an attempt must have begun")
 }
 
-pub(crate) fn dialed(record: &mut Exchange, times: DialTimes) {
-    let attempt = current(record);
+pub(crate) fn dialed(attempt: &mut Attempt, times: DialTimes) {
     attempt.resolve = times.resolve;
     attempt.connect = times.connect;
     attempt.tls = times.tls;
 }
 
-/// The attempt is over.
+/// The attempt under way is over.
 pub(crate) fn finish(
     ctx: Context<'_>,
     record: &mut Exchange,
@@ -79,7 +83,18 @@ pub(crate) fn finish(
     bytes: (u64, u64),
     ending: Ending,
 ) {
-    let attempt = current(record);
+    close(ctx, current(record), target, now, bytes, ending);
+}
+
+/// This attempt is over.
+pub(crate) fn close(
+    ctx: Context<'_>,
+    attempt: &mut Attempt,
+    target: &Target,
+    now: Instant,
+    bytes: (u64, u64),
+    ending: Ending,
+) {
     let total_micros = ctx.micros(now).saturating_sub(attempt.started_micros);
     attempt.total = Duration::from_micros(total_micros);
     (attempt.bytes_sent, attempt.bytes_received) = bytes;
@@ -90,15 +105,14 @@ pub(crate) fn finish(
     }
 }
 
-/// The attempt failed.
+/// This attempt failed.
 pub(crate) fn fail(
     ctx: Context<'_>,
-    record: &mut Exchange,
+    attempt: &mut Attempt,
     target: &Target,
     lease: Option<&Lease>,
     failure: &Failure,
 ) {
-    let attempt = current(record);
     attempt.peer_end = failure.peer_end;
     attempt.errno = failure.errno;
     attempt.tls_alert = failure.tls_alert;
@@ -109,7 +123,7 @@ pub(crate) fn fail(
         lease.ran_out(limit);
     }
     let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
-    finish(ctx, record, target, ctx.worker.clock.tick(), bytes, failure.ending());
+    close(ctx, attempt, target, ctx.worker.clock.tick(), bytes, failure.ending());
 }
 
 /// The attempt ended for no fault of its own: the client left, or the exchange ran out of time.
@@ -137,7 +151,7 @@ pub(crate) fn abandon(
         }
         Stop::Timeout { fault, phase, .. } => Ending::failed(*phase, *fault),
         Stop::Refused { answer, phase, .. } => Ending::failed(*phase, answer.fault),
-        Stop::Upstream(failure) => return fail(ctx, record, target, lease, failure),
+        Stop::Upstream(failure) => return fail(ctx, current(record), target, lease, failure),
     };
     let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
     finish(ctx, record, target, ctx.worker.clock.tick(), bytes, ending);

@@ -13,6 +13,8 @@ pub(crate) struct Facts<'a> {
     pub has_body: bool,
     /// See `upstream::Delivery`.
     pub undelivered: bool,
+    /// The operator takes executing twice for harmless.
+    pub any_method: bool,
 }
 
 /// The rule by which another attempt may follow one that failed, if there is one.
@@ -27,6 +29,7 @@ pub(crate) fn after_failure(facts: Facts<'_>, head: &RequestHead) -> Option<Retr
         Retry::IfIdempotent if head.fields.get(Known::IdempotencyKey).is_some() => {
             Some(RetryRule::IdempotencyKey)
         }
+        Retry::IfIdempotent if facts.any_method => Some(RetryRule::Configured),
         Retry::IfIdempotent | Retry::Never => None,
     }
 }
@@ -41,8 +44,8 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
     match rule {
         RetryRule::Unsent | RetryRule::Undelivered => false,
         // A pooled connection that its target had closed: nobody has worked on it, most likely.
-        RetryRule::Idempotent | RetryRule::IdempotencyKey => !was_stale,
-        RetryRule::BadAnswer => true,
+        RetryRule::Idempotent | RetryRule::IdempotencyKey | RetryRule::Configured => !was_stale,
+        RetryRule::BadAnswer | RetryRule::Hedged => true,
     }
 }
 
@@ -97,7 +100,7 @@ mod tests {
         let mut head = RequestHead::default();
         wire::parse_request(text.as_bytes(), &limits, &mut head).unwrap().unwrap();
         let failure = Failure::new(Phase::AwaitHead, fault);
-        after_failure(Facts { failure: &failure, has_body, undelivered }, &head)
+        after_failure(Facts { failure: &failure, has_body, undelivered, any_method: false }, &head)
     }
 
     #[test]

@@ -69,6 +69,12 @@ impl Upload {
         Upload { state: State::Running, body: Body::new(collected), sent_at: None }
     }
 
+    /// The rest of a body in memory.
+    pub(crate) fn going_on(body: Whole, is_sent: bool) -> Upload {
+        let state = if is_sent { State::Done } else { State::Running };
+        Upload { state, body: Body::Whole(body), sent_at: None }
+    }
+
     /// Sends what can be sent; gives the reason when the client's side has failed in this phase.
     pub(crate) fn poll<D: Downstream>(
         &mut self,

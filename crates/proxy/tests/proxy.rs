@@ -9,6 +9,7 @@ mod proxy {
     mod basics;
     mod bodies;
     mod faults;
+    mod hedging;
     mod http2_clients;
     mod http2_targets;
     mod inherit;

@@ -24,6 +24,7 @@ mod pulse;
 mod queue;
 mod resolve;
 mod slot;
+mod tail;
 mod target;
 pub mod tls;
 mod waiting;

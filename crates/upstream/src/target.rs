@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use model::gateway::{Concurrency, Endpoint, Scheme};
+use model::gateway::{Concurrency, Endpoint, Hedge, Scheme};
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
 
@@ -22,6 +22,7 @@ use crate::limiter::Limiter;
 use crate::probe;
 use crate::resolve::{Resolution, ResolvedName, Resolver};
 use crate::slot::{Choice, Slot, Wanted};
+use crate::tail::Tail;
 use crate::tls::{self, CertificateError, ClientTls};
 use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
 
@@ -33,6 +34,7 @@ pub struct Upstream {
     rules: HealthRules,
     budget: Mutex<RetryBudget>,
     pub(crate) room: Arc<WaitingRoom>,
+    tail: Tail,
     /// Where probes run.
     runtime: tokio::runtime::Handle,
     pub(crate) tls: Option<ClientTls>,
@@ -114,6 +116,7 @@ impl Registry {
             rules: HealthRules::default(),
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             room: self.room(&settings.name),
+            tail: Tail::default(),
             runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
@@ -354,6 +357,22 @@ impl Upstream {
     fn is_out(&self) -> bool {
         !self.targets.is_empty()
             && self.targets.iter().all(|target| target.state.unreachable.load(Ordering::Relaxed))
+    }
+
+    /// An answer took so long: for those who hedge.
+    pub fn observe_tail(&self, took: Duration) {
+        if self.settings.retries.hedge == Hedge::P95 {
+            self.tail.observe(took);
+        }
+    }
+
+    /// After how long a second attempt is made beside one that goes on, if that is wanted and known.
+    pub fn hedge_after(&self) -> Option<Duration> {
+        match self.settings.retries.hedge {
+            Hedge::Off => None,
+            Hedge::P95 => self.tail.p95(),
+            Hedge::After(time) => Some(time),
+        }
     }
 
     /// A place among those who wait.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::gateway::{
-    Endpoint, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target, Timeouts,
-    Upstream, UpstreamLimits, UpstreamTls,
+    Endpoint, Hedge, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target,
+    Timeouts, Upstream, UpstreamLimits, UpstreamTls,
 };
 
 use super::files;
@@ -54,6 +54,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
         check_targets(shape, &targets, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         check_queue(&shape.queue, ctx);
+        check_retries(&shape.retries, ctx);
         let tls = tls(&shape.tls, ctx);
         if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
             let targets = targets.into_iter().map(|(target, _)| target).collect();
@@ -144,6 +145,8 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
             bad_answers: shape.retries.bad_answers.value,
             undelivered: shape.retries.undelivered.value,
             back_off: shape.retries.back_off.0,
+            non_idempotent: shape.retries.non_idempotent.value,
+            hedge: shape.retries.hedge.0,
         },
         concurrency: shape.concurrency.0,
         queue: Queue {
@@ -221,6 +224,19 @@ fn check_targets(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut
         let message =
             "tls: with `verify: false` anyone between here and the target can read and change everything";
         ctx.warn(shape.tls.verify.place, message, "give `ca` the authority of a private certificate");
+    }
+}
+
+fn check_retries(shape: &shape::Retries, ctx: &mut Ctx) {
+    if shape.non_idempotent.value {
+        let message = "non-idempotent: a POST whose answer is lost will be executed twice";
+        let hint = "without it, what cannot have been executed is sent again all the same, and so is what has an \
+                    `Idempotency-Key`";
+        ctx.warn(shape.non_idempotent.place, message, hint);
+    }
+    if shape.hedge.given && shape.hedge.0 != Hedge::Off && shape.attempts.0 < 2 {
+        let message = "hedge: a second attempt needs `attempts` of at least 2";
+        ctx.error(shape.hedge.place, message);
     }
 }
 

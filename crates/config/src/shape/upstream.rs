@@ -4,7 +4,9 @@ use model::gateway::ProxyProtocolVersion;
 
 use super::{Certificate, shape};
 use crate::decode::{HasShort, List, Short};
-use crate::scalar::{ConcurrencyText, FilePath, Limited, Name, ServerName, Size, TargetUrl, Time, Whole};
+use crate::scalar::{
+    ConcurrencyText, FilePath, HedgeText, Limited, Name, ServerName, Size, TargetUrl, Time, Whole,
+};
 
 shape! {
     /// A named group of targets.
@@ -114,6 +116,12 @@ shape! {
         /// The longest pause before a target that has failed gets the same request again, or another one gets it after a
         /// bad answer. It doubles with each attempt up to tenfold; how much of it is waited is left to chance.
         back_off: Time<0> [= "25ms"] "100ms";
+        /// Whether a request of any method is sent again after a failure. It may then be executed twice: for APIs to which
+        /// that does no harm.
+        non_idempotent: bool [= "false"] "true";
+        /// Hedging: an idempotent request whose first attempt has no answer after this time, or after that which 95 of 100
+        /// answers take (`p95`), is sent to another target as well, and the first good answer counts. Paid from the budget.
+        hedge: HedgeText [= "off"] "p95";
     }
 }
 
