@@ -12,20 +12,19 @@ mod logs;
 mod options;
 mod peer;
 mod poller;
-mod process;
 mod records;
 mod report;
 mod scenario;
 mod stats;
 mod steady;
 mod table;
-mod usage;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail};
 use tempfile::TempDir;
+
+use crate::{process, programs};
 
 use backend::Backend;
 use certificate::Certificate;
@@ -68,7 +67,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let files_max = process::raise_file_limit()?;
     let clearway = match &options.binary {
         Some(path) => path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?,
-        None => build(root)?,
+        None => programs::build(root)?,
     };
     let environment = root.join("target/bench-venv");
     let (mut peers, mut missing) =
@@ -112,18 +111,6 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     }
     bench.publish_summary(&sections, &surroundings)?;
     report::require_valid(&sections)
-}
-
-/// Builds the release binary, and says where it is.
-fn build(root: &Path) -> anyhow::Result<PathBuf> {
-    let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--package", "clearway"]).current_dir(root);
-    let status = command.status().context("failed to start cargo")?;
-    if !status.success() {
-        bail!("failed to build Clearway ({status})");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/clearway"))
 }
 
 impl Bench {

@@ -7,6 +7,10 @@ pub mod ci;
 pub mod generate;
 pub mod tidy;
 
+mod process;
+mod programs;
+mod usage;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 

@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use tempfile::TempDir;
 
 use super::peer;
-use super::process::{Process, free_ports, run_tool};
+use crate::process::{Process, free_ports, run_tool};
 
 pub(super) const SMALL_PATH: &str = "/small";
 /// The small JSON.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::process::answer_of;
+use crate::process::answer_of;
 
 /// What both sides of every connection end up with; the load generators offer nothing else.
 pub(super) const AGREED: &str = "TLS 1.3, TLS_AES_128_GCM_SHA256, X25519, certificate ECDSA P-256";

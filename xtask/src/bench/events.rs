@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use super::poller::Poller;
-use super::process::{check_interrupt, pause};
+use crate::process::{check_interrupt, pause};
 
 /// Events of one stream are this many ticks of a millisecond apart.
 const TICKS: u64 = 100;

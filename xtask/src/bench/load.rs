@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 
 use super::certificate::Certificate;
-use super::process::run_tool;
+use crate::process::run_tool;
 
 /// Beyond its run, what a generator may need to connect and to end.
 const EXTRA: Duration = Duration::from_secs(60);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::process::{hurry, pause};
+use crate::process::{hurry, pause};
 
 /// How long a proxy may keep lines in its buffers after a run: Caddy and Envoy write once a second.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(4);

@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use super::certificate::Certificate;
 use super::logs::Log;
-use super::process::{Process, answer_of, free_ports};
 use super::records::Records;
+use crate::process::{Process, answer_of, free_ports};
 
 pub(super) use nginx::backend;
 
@@ -179,16 +179,6 @@ pub(super) fn find(
     (found, missing)
 }
 
-/// A program of Debian; daemons live in `/usr/sbin`, which is not on everybody's `PATH`.
-fn find_program(name: &str) -> anyhow::Result<PathBuf> {
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&inherited).chain(["/usr/sbin".into(), "/sbin".into()]);
-    folders
-        .map(|folder| folder.join(name))
-        .find(|path| path.is_file())
-        .with_context(|| format!("{name} is not installed: run 'tests/setup.sh bench'"))
-}
-
 /// Installs a pinned package of PyPI into a virtual environment of the bench's own.
 fn install(environment: &Path, package: &str) -> anyhow::Result<()> {
     let python = environment.join("bin/python");
@@ -201,32 +191,6 @@ fn install(environment: &Path, package: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first word that looks like a version: `nginx version: nginx/1.22.1` is `1.22.1`.
-fn version_in(text: &str) -> String {
-    let mut words = text.split(|c: char| c.is_whitespace() || c == '/');
-    let is_version = |word: &str| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit());
-    let version = words.find_map(|word| {
-        let word = word.trim_start_matches('v');
-        is_version(word).then(|| word.to_owned())
-    });
-    version.unwrap_or_else(|| "unknown".to_owned())
-}
-
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions() {
-        let check = |text: &str, expect: &str| assert_eq!(version_in(text), expect, "{text}");
-        check("nginx version: nginx/1.22.1", "1.22.1");
-        check("HAProxy version 2.6.12-1+deb12u4 2026/10/17 - https://haproxy.org/", "2.6.12-1+deb12u4");
-        check("v2.11.7 h1:abc=", "2.11.7");
-        check("envoy  version: 0123abcd/1.40.0/Clean/RELEASE/BoringSSL", "1.40.0");
-        check("no version here", "unknown");
-    }
 }

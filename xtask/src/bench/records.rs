@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::process::pause;
+use crate::process::pause;
 
 const STORED: &str = "clearway_records_stored_total";
 /// What stands before the token in the lines that Clearway prints when it starts for the first time.

@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::peer::{Missing, Peer};
-use super::process::answer_of;
 use super::table::{Compared, Table};
+use crate::process::{self, answer_of};
 
 /// On what the figures were taken.
 #[derive(Default)]
@@ -29,9 +29,7 @@ impl Surroundings {
         peers: &[Peer],
         missing: &[Missing],
     ) -> anyhow::Result<Self> {
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        let system = format!("Linux {}, {} ({cores} cores)", kernel.trim(), cpu_model());
+        let system = process::system();
         let mut versions: Vec<String> =
             peers.iter().map(|peer| format!("{} {}", peer.kind.name(), peer.version)).collect();
         versions.extend(missing.iter().map(|missing| format!("{} not installed", missing.kind.name())));
@@ -56,13 +54,6 @@ impl Surroundings {
              {load_average:.2} before. {versions}.\n"
         )
     }
-}
-
-fn cpu_model() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = text.lines().find(|line| line.starts_with("model name"));
-    let model = line.and_then(|line| line.split_once(':')).map_or("unknown CPU", |(_, model)| model.trim());
-    model.to_owned()
 }
 
 /// wrk ends with status 1 when it is asked for its version.

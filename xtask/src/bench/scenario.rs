@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use super::load::Run;
 use super::peer::{Kind, Running};
-use super::process::pause;
 use super::records::Records;
 use super::report::Section;
 use super::table::{Compared, Metric, Sample};
-use super::{Bench, logs, usage};
+use super::{Bench, logs};
+use crate::process::pause;
+use crate::usage;
 
 pub(super) struct Scenario {
     pub(super) name: &'static str,

@@ -12,7 +12,7 @@ use anyhow::{Context, anyhow, bail};
 
 use super::backend::{SMALL, SMALL_PATH};
 use super::poller::Poller;
-use super::process::{check_interrupt, hurry};
+use crate::process::{check_interrupt, hurry};
 
 /// After the last request was due, how long answers may still come.
 const LATE_MAX: Duration = Duration::from_secs(10);

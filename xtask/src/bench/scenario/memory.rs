@@ -13,12 +13,12 @@ use super::super::Bench;
 use super::super::backend::SMALL_PATH;
 use super::super::load::{H2load, Until, h2load};
 use super::super::peer::{Kind, Peer, Running, Setup};
-use super::super::process::{Tool, check_interrupt, pause, spawn};
 use super::super::report::Section;
 use super::super::table::{Compared, Metric, Row, Sample, Table};
-use super::super::usage;
 use super::throughput::http_url;
 use super::{CONNECTIONS, SETTLE};
+use crate::process::{Tool, check_interrupt, pause, spawn};
+use crate::usage;
 
 /// A thousand fewer than a process with 20,000 files can proxy if each needed a connection behind it.
 const IDLE_HTTP1: u64 = 9000;

@@ -6,7 +6,7 @@ use super::super::peer::Setup;
 use super::super::report::Section;
 use super::super::stats::quantile;
 use super::super::table::{Compared, Metric, Sample};
-use super::super::usage;
+use crate::usage;
 
 const STREAMS: usize = 1000;
 

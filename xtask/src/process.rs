@@ -1,7 +1,7 @@
-//! Processes that the bench starts, and the promise that none of them outlives it: they are stopped by their id when
+//! Processes that a chore starts, and the promise that none of them outlives it: they are stopped by their id when
 //! their owner is dropped, also after a failure or Ctrl-C.
 //!
-//! Nothing here knows what the processes do. A bench that is killed with SIGKILL cannot clean up; its children get
+//! Nothing here knows what the processes do. A chore that is killed with SIGKILL cannot clean up; its children get
 //! SIGTERM from the kernel then.
 
 use std::ffi::OsStr;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::usage;
+use crate::usage;
 
 /// How often a wait looks whether it is over, and whether somebody pressed Ctrl-C.
 const POLL: Duration = Duration::from_millis(5);
@@ -31,8 +31,8 @@ extern "C" fn note_signal(_signal: libc::c_int) {
     INTERRUPTED.store(true, Ordering::Relaxed);
 }
 
-/// From now on SIGINT, SIGTERM and SIGHUP end the bench at its next wait, so that owners of processes are dropped.
-pub(super) fn catch_signals() {
+/// From now on SIGINT, SIGTERM and SIGHUP end the chore at its next wait, so that owners of processes are dropped.
+pub(crate) fn catch_signals() {
     let handler: extern "C" fn(libc::c_int) = note_signal;
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only stores to an atomic, which is allowed in a signal handler.
@@ -40,17 +40,17 @@ pub(super) fn catch_signals() {
     }
 }
 
-/// An error once somebody asked the bench to stop.
-pub(super) fn check_interrupt() -> anyhow::Result<()> {
+/// An error once somebody asked the chore to stop.
+pub(crate) fn check_interrupt() -> anyhow::Result<()> {
     if was_interrupted() { bail!("interrupted") } else { Ok(()) }
 }
 
-pub(super) fn was_interrupted() -> bool {
+pub(crate) fn was_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
-/// Sleeps, unless the bench is interrupted.
-pub(super) fn pause(time: Duration) -> anyhow::Result<()> {
+/// Sleeps, unless the chore is interrupted.
+pub(crate) fn pause(time: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + time;
     loop {
         check_interrupt()?;
@@ -60,13 +60,13 @@ pub(super) fn pause(time: Duration) -> anyhow::Result<()> {
 }
 
 /// Prefers this thread to the load generator and the backend, where we may; processes that it starts inherit that.
-pub(super) fn hurry() {
+pub(crate) fn hurry() {
     // SAFETY: setpriority touches no memory of ours; on Linux, 0 is the calling thread alone.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) };
 }
 
 /// Allows as many open files as the system lets us, for us and for all we start. Returns how many that is.
-pub(super) fn raise_file_limit() -> anyhow::Result<u64> {
+pub(crate) fn raise_file_limit() -> anyhow::Result<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the pointer is to a live rlimit.
     if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
@@ -82,7 +82,7 @@ pub(super) fn raise_file_limit() -> anyhow::Result<u64> {
 }
 
 /// Ports of 127.0.0.1 that are free now. They are all held until all are known, so that they differ.
-pub(super) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
     let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
@@ -94,7 +94,7 @@ pub(super) fn free_ports<const N: usize>() -> anyhow::Result<[u16; N]> {
 }
 
 /// A process with everything it started. Dropping it stops them all.
-pub(super) struct Process {
+pub(crate) struct Process {
     name: String,
     child: Child,
     output: PathBuf,
@@ -102,18 +102,18 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts `command`; what it prints goes to the file `output`.
-    pub(super) fn start(name: &str, command: &mut Command, output: PathBuf) -> anyhow::Result<Self> {
+    pub(crate) fn start(name: &str, command: &mut Command, output: PathBuf) -> anyhow::Result<Self> {
         let file = File::create(&output).with_context(|| format!("failed to create {}", output.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         Ok(Self { name: name.to_owned(), child: spawn(command)?, output })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// Waits until it accepts connections on `port`.
-    pub(super) fn wait_for_port(&mut self, port: u16) -> anyhow::Result<()> {
+    pub(crate) fn wait_for_port(&mut self, port: u16) -> anyhow::Result<()> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let end = Instant::now() + START_TIME_MAX;
         while TcpStream::connect(address).is_err() {
@@ -129,7 +129,7 @@ impl Process {
     }
 
     /// What it printed last.
-    pub(super) fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let text = std::fs::read(&self.output).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
@@ -144,7 +144,7 @@ impl Drop for Process {
 }
 
 /// A load generator that ran to its end: what it printed.
-pub(super) fn run_tool(command: &mut Command, time_max: Duration, folder: &Path) -> anyhow::Result<String> {
+pub(crate) fn run_tool(command: &mut Command, time_max: Duration, folder: &Path) -> anyhow::Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     // A file and not a pipe: nobody reads while the tool runs.
     let path = folder.join("tool.out");
@@ -170,7 +170,7 @@ pub(super) fn run_tool(command: &mut Command, time_max: Duration, folder: &Path)
 }
 
 /// Stops the child when it is dropped; where its output goes is not its matter.
-pub(super) struct Tool(pub(super) Child);
+pub(crate) struct Tool(pub(super) Child);
 
 impl Drop for Tool {
     fn drop(&mut self) {
@@ -179,7 +179,7 @@ impl Drop for Tool {
 }
 
 /// Starts a process in a group of its own, so that Ctrl-C reaches only us, and we stop it when we have measured.
-pub(super) fn spawn(command: &mut Command) -> anyhow::Result<Child> {
+pub(crate) fn spawn(command: &mut Command) -> anyhow::Result<Child> {
     let name = command.get_program().to_owned();
     command.process_group(0);
     // SAFETY: prctl is async-signal-safe and touches no memory of ours.
@@ -221,7 +221,7 @@ fn signal(pid: u32, signal: libc::c_int) {
 }
 
 /// The output of a command that ends at once, both streams joined: versions are printed to either.
-pub(super) fn answer_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn answer_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> anyhow::Result<String> {
     let program = program.as_ref();
     let output = Command::new(program)
         .args(arguments)
@@ -234,4 +234,18 @@ pub(super) fn answer_of(program: impl AsRef<OsStr>, arguments: &[&str]) -> anyho
         bail!("{} {} failed: {text}", program.to_string_lossy(), arguments.join(" "));
     }
     Ok(text)
+}
+
+/// The machine in words: kernel, CPU and its cores.
+pub(crate) fn system() -> String {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    format!("Linux {}, {} ({cores} cores)", kernel.trim(), cpu_model())
+}
+
+fn cpu_model() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with("model name"));
+    let model = line.and_then(|line| line.split_once(':')).map_or("unknown CPU", |(_, model)| model.trim());
+    model.to_owned()
 }

@@ -11,19 +11,19 @@ use anyhow::{Context, bail};
 
 /// A process, told from a later one with the same id by its start.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Member {
-    pub(super) pid: u32,
+pub(crate) struct Member {
+    pub(crate) pid: u32,
     started: u64,
 }
 
 /// Memory of a process tree in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Resident, pages that processes share counted in each.
-    pub(super) rss: u64,
+    pub(crate) rss: u64,
     /// Of that, heaps and stacks, pages that the tree shares since a fork counted once. Unlike RSS or PSS it does not
     /// depend on who else runs the same program.
-    pub(super) anonymous: u64,
+    pub(crate) anonymous: u64,
 }
 
 /// The fields of `/proc/PID/stat` that matter here; times in ticks.
@@ -37,16 +37,16 @@ struct Stat {
 }
 
 /// The process with all its living descendants.
-pub(super) fn tree(root: u32) -> Vec<Member> {
+pub(crate) fn tree(root: u32) -> Vec<Member> {
     members(root).into_iter().map(|(pid, stat)| Member { pid, started: stat.started }).collect()
 }
 
-pub(super) fn is_alive(member: &Member) -> bool {
+pub(crate) fn is_alive(member: &Member) -> bool {
     read_stat(member.pid).is_some_and(|stat| stat.started == member.started)
 }
 
 /// User and system time of the process and its descendants since their start.
-pub(super) fn cpu(root: u32) -> anyhow::Result<Duration> {
+pub(crate) fn cpu(root: u32) -> anyhow::Result<Duration> {
     let members = members(root);
     if members.is_empty() {
         bail!("process {root} has ended");
@@ -58,7 +58,7 @@ pub(super) fn cpu(root: u32) -> anyhow::Result<Duration> {
     Ok(Duration::from_micros(ticks * 1_000_000 / per_second))
 }
 
-pub(super) fn memory(root: u32) -> anyhow::Result<Memory> {
+pub(crate) fn memory(root: u32) -> anyhow::Result<Memory> {
     let mut sum = Memory { rss: 0, anonymous: 0 };
     for (pid, _) in members(root) {
         let path = format!("/proc/{pid}/smaps_rollup");
