@@ -34,6 +34,7 @@ use report::{Section, Surroundings};
 use table::{Metric, Row, Sample, Table};
 
 pub use options::USAGE;
+pub(crate) use report::replace_in;
 
 /// Where the tables live, below the root.
 const DOCUMENT: &str = "docs/benchmarks.md";
@@ -171,7 +172,7 @@ impl Bench {
             return Ok(());
         }
         let name = format!("bench:{}", section.scenario);
-        report::replace_in(&self.root.join(DOCUMENT), &name, &section.markdown(surroundings))?;
+        replace_in(&self.root.join(DOCUMENT), &name, &section.markdown(surroundings))?;
         crate::say(&format!("bench: wrote '{}' of {DOCUMENT}", section.title));
         Ok(())
     }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here is part of the product, and nothing in the product may depend on it.
 
+pub mod battery;
 pub mod bench;
 pub mod ci;
 pub mod generate;

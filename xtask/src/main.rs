@@ -11,6 +11,8 @@ usage: cargo xtask <command>
   generate            write the files that are made from the code
   ci [--from STEP]    everything a change must pass, cheapest first
   bench [SCENARIO...] what Clearway costs beside other proxies; 'bench --help' says more
+  battery [SCENARIO...]
+                      what happens when servers fail, beside other proxies; 'battery --help' says more
 ";
 
 fn main() -> ExitCode {
@@ -36,6 +38,11 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         ["bench", arguments @ ..] => xtask::bench::run(&xtask::root(), arguments),
+        ["battery", "--help" | "-h"] => {
+            xtask::say(xtask::battery::USAGE);
+            Ok(())
+        }
+        ["battery", arguments @ ..] => xtask::battery::run(&xtask::root(), arguments),
         [] | ["help" | "--help" | "-h"] => {
             xtask::say(USAGE);
             Ok(())

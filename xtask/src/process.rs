@@ -128,6 +128,15 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it and all it started at once, without a chance to clean up.
+    pub(crate) fn kill(mut self) {
+        for member in usage::tree(self.child.id()) {
+            signal(member.pid, libc::SIGKILL);
+        }
+        // It was told to end; whether it has is all that is asked.
+        let _ = self.child.wait();
+    }
+
     /// What it printed last.
     pub(crate) fn last_words(&self) -> String {
         let text = std::fs::read(&self.output).unwrap_or_default();
@@ -213,7 +222,7 @@ fn stop(child: &mut Child) {
     }
 }
 
-fn signal(pid: u32, signal: libc::c_int) {
+pub(crate) fn signal(pid: u32, signal: libc::c_int) {
     if let Ok(pid) = libc::pid_t::try_from(pid) {
         // SAFETY: kill touches no memory of ours.
         unsafe { libc::kill(pid, signal) };

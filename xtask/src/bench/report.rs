@@ -99,7 +99,7 @@ pub(super) fn summary(sections: &[Section], surroundings: &Surroundings, names: 
 }
 
 /// Puts `content` between the markers of `name` in the file at `path`.
-pub(super) fn replace_in(path: &Path, name: &str, content: &str) -> anyhow::Result<()> {
+pub(crate) fn replace_in(path: &Path, name: &str, content: &str) -> anyhow::Result<()> {
     let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
     let text = replace(&text, name, content)
         .with_context(|| format!("failed to find the markers of '{name}' in {}", path.display()))?;
