@@ -64,8 +64,16 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "restart-gap",
         title: "The only instance is stopped, and started again two seconds later.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
-        bar: Bar::Posts(UNTIL_EJECTED),
+        // Nobody else can be asked: all that it had taken when it stopped may have been executed.
+        bar: Bar::PostsExplained,
         run: restarts::gap,
+    },
+    Scenario {
+        name: "restart-delay",
+        title: "The same with five requests a second: what the proxy adds once the instance answers.",
+        servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
+        bar: Bar::PostsExplained,
+        run: restarts::delay,
     },
     Scenario {
         name: "hup",

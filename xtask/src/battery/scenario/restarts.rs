@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Measured, Remains, Stage, arrivals, percentiles};
+use super::{Measured, PER_SECOND, Remains, Stage, arrivals, percentiles};
 use crate::battery::load::{Arrivals, Load};
 use crate::battery::peer;
 use crate::battery::records::text_at;
@@ -13,7 +13,8 @@ use crate::process::pause;
 const GAP: Duration = Duration::from_secs(2);
 /// What a gap may add once the instance answers.
 const DELAY_MAX: Duration = Duration::from_millis(100);
-const FEW_PER_SECOND: f64 = 20.0;
+/// So few that what they wait for when the server is back is the proxy, and not each other.
+const FEW_PER_SECOND: f64 = 5.0;
 /// Attempts at a target that cannot be reached, beside probes: those that were chosen before the first one failed.
 const ATTEMPTS_MAX: usize = 5;
 
@@ -58,17 +59,12 @@ pub(super) fn kill(stage: &Stage<'_>) -> anyhow::Result<Measured> {
 }
 
 pub(super) fn gap(stage: &Stage<'_>) -> anyhow::Result<Measured> {
-    let mut only = stage.server("a")?;
-    let proxy = stage.proxy(&[&only])?;
-    // Few, so that what they wait for when the server is back is the proxy, and not each other.
-    let load = Load::start(Arrivals { per_second: FEW_PER_SECOND, ..arrivals(&proxy) });
-    stage.go_on()?;
-    only.stop();
-    pause(GAP)?;
-    only.launch()?;
-    let answered = only.answers_at()?;
-    stage.go_on()?;
-    let mut remains = stage.finish(load, proxy, vec![only])?;
+    let (remains, _) = go_through_gap(stage, PER_SECOND)?;
+    Ok(remains.held_to(stage.bar))
+}
+
+pub(super) fn delay(stage: &Stage<'_>) -> anyhow::Result<Measured> {
+    let (mut remains, answered) = go_through_gap(stage, FEW_PER_SECOND)?;
     let mut delays = delays_after(&remains, answered);
     let [median, max] = percentiles(&mut delays, [0.5, 1.0]);
     let measured = &mut remains.measured;
@@ -80,6 +76,20 @@ pub(super) fn gap(stage: &Stage<'_>) -> anyhow::Result<Measured> {
     ));
     measured.require(max <= DELAY_MAX, "waiting requests were answered too late");
     Ok(remains.held_to(stage.bar))
+}
+
+/// Says when the server answered again.
+fn go_through_gap(stage: &Stage<'_>, per_second: f64) -> anyhow::Result<(Remains, Instant)> {
+    let mut only = stage.server("a")?;
+    let proxy = stage.proxy(&[&only])?;
+    let load = Load::start(Arrivals { per_second, ..arrivals(&proxy) });
+    stage.go_on()?;
+    only.stop();
+    pause(GAP)?;
+    only.launch()?;
+    let answered = only.answers_at()?;
+    stage.go_on()?;
+    Ok((stage.finish(load, proxy, vec![only])?, answered))
 }
 
 /// Gunicorn and uWSGI start their workers anew.
