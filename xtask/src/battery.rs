@@ -52,7 +52,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     adopt_orphans()?;
     let clearway = match &options.binary {
         Some(path) => path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?,
-        None => programs::build(root)?,
+        None => programs::build(root, options.profile())?,
     };
     let wanted = peer::KINDS.into_iter().filter(|kind| options.wants(*kind));
     let peers = wanted.map(|kind| peer::find(kind, &clearway)).collect::<anyhow::Result<Vec<Peer>>>()?;
@@ -66,7 +66,9 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         if entries.iter().any(|entry| !entry.measured.violations.is_empty()) {
             below.push(scenario.name);
         }
-        print(&report::section(scenario, &entries, &surroundings));
+        if !battery.options.smoke {
+            print(&report::section(scenario, &entries, &surroundings));
+        }
         if battery.options.write {
             let text = report::section(scenario, &entries, &surroundings);
             report::write(&root.join(DOCUMENT), scenario.name, &text)?;

@@ -68,7 +68,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let files_max = process::raise_file_limit()?;
     let clearway = match &options.binary {
         Some(path) => path.canonicalize().with_context(|| format!("failed to find {}", path.display()))?,
-        None => programs::build(root)?,
+        None => programs::build(root, programs::Profile::Release)?,
     };
     let environment = root.join("target/bench-venv");
     let (mut peers, mut missing) =

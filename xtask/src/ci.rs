@@ -40,6 +40,8 @@ const STEPS: &[Step] = &[
     Step { name: "doc", words: &["cargo", "test", "--locked", "--workspace", "--doc", "--quiet"] },
     // The binary itself, which the next step starts.
     Step { name: "build", words: &["cargo", "build", "--locked", "--package", "clearway"] },
+    // One minute of failing servers: what the tests of single mechanisms cannot see.
+    Step { name: "battery", words: &["cargo", "xtask", "battery", "--smoke"] },
     // Real servers and clients: slowest, and pointless while one of the above is red.
     Step { name: "e2e", words: &["python3", "-m", "pytest", "tests/e2e"] },
 ];

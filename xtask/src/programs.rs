@@ -28,16 +28,31 @@ pub(crate) fn version_in(text: &str) -> String {
     version.unwrap_or_else(|| "unknown".to_owned())
 }
 
-/// Builds the release binary, and says where it is.
-pub(crate) fn build(root: &Path) -> anyhow::Result<PathBuf> {
+/// How Clearway is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// As for tests: it is there already where they have run.
+    Debug,
+    Release,
+}
+
+/// Builds Clearway, and says where it is.
+pub(crate) fn build(root: &Path, profile: Profile) -> anyhow::Result<PathBuf> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--package", "clearway"]).current_dir(root);
+    command.args(["build", "--locked", "--package", "clearway"]).current_dir(root);
+    let folder = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => {
+            command.arg("--release");
+            "release"
+        }
+    };
     let status = command.status().context("failed to start cargo")?;
     if !status.success() {
         bail!("failed to build Clearway ({status})");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("release/clearway"))
+    Ok(target.join(folder).join("clearway"))
 }
 
 #[cfg(test)]

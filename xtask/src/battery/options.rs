@@ -8,20 +8,30 @@ use anyhow::{Context, bail};
 use super::peer::Kind;
 use super::scenario::{SCENARIOS, Scenario};
 use super::server;
+use crate::programs::Profile;
 
 pub const USAGE: &str = "\
 usage: cargo xtask battery [SCENARIO...] [--seconds N] [--peers NAME,...] [--smoke] [--binary PATH] [--write]
 
   --seconds N     length of each quiet part of a scenario, 2 by default
   --peers NAMES   only these beside Clearway: nginx, haproxy; 'none' for Clearway alone
-  --smoke         a minute's worth of it, for CI: Clearway alone, a few scenarios, one kind of server each
+  --smoke         a minute's worth of it, for CI: Clearway alone, as it is built for tests, a few scenarios, one kind of
+                  server each
   --binary PATH   this Clearway instead of building one
   --write         put the tables into docs/battery.md
   --explain       print every failure with its record, not only the first ones
 ";
 
-/// What CI can afford.
-const SMOKE: &[&str] = &["rolling-restart", "kill", "restart-gap"];
+/// What CI can afford; together they use every kind of attempt: unsent, undelivered, idempotent, waiting.
+const SMOKE: &[&str] = &[
+    "rolling-restart",
+    "kill",
+    "restart-gap",
+    "restart-delay",
+    "idle-limit",
+    "max-requests",
+    "slow-uploads",
+];
 /// Failures that are printed for each run.
 const EXPLANATIONS: usize = 5;
 
@@ -30,7 +40,7 @@ pub(super) struct Options {
     /// Empty for all.
     names: Vec<String>,
     seconds: u64,
-    smoke: bool,
+    pub(super) smoke: bool,
     explain: bool,
     pub(super) write: bool,
     pub(super) binary: Option<PathBuf>,
@@ -78,6 +88,10 @@ impl Options {
         Ok(options)
     }
 
+    pub(super) fn profile(&self) -> Profile {
+        if self.smoke { Profile::Debug } else { Profile::Release }
+    }
+
     /// How long each quiet part of a scenario lasts.
     pub(super) fn part(&self) -> Duration {
         Duration::from_secs(if self.smoke { 1 } else { self.seconds })
@@ -95,7 +109,7 @@ impl Options {
 
     /// The kinds of servers that a scenario is run with.
     pub(super) fn servers<'a>(&self, scenario: &'a Scenario) -> &'a [server::Kind] {
-        let most = if self.smoke { 2 } else { usize::MAX };
+        let most = if self.smoke { 1 } else { usize::MAX };
         scenario.servers.get(..most).unwrap_or(scenario.servers)
     }
 
