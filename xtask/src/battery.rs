@@ -25,7 +25,7 @@ use crate::{process, programs};
 use options::Options;
 use peer::Peer;
 use report::{Entry, Surroundings};
-use scenario::{Measured, Scenario};
+use scenario::{Measured, Scenario, TakesPart};
 
 pub use options::USAGE;
 
@@ -82,7 +82,9 @@ impl Battery {
     fn measure(&self, scenario: &Scenario) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for &kind in self.options.servers(scenario) {
-            for peer in &self.peers {
+            let takes_part =
+                |peer: &&Peer| scenario.takes_part == TakesPart::All || peer.kind == peer::Kind::Clearway;
+            for peer in self.peers.iter().filter(takes_part) {
                 let folder = tempfile::Builder::new().prefix(scenario.name).tempdir_in(self.folder.path())?;
                 let result =
                     scenario::run(scenario, peer, kind, &self.root, folder.path(), self.options.part());

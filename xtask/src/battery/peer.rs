@@ -54,13 +54,14 @@ pub(super) struct Setup {
     pub(super) workers: Option<u32>,
     /// The name server to ask for the names of the targets.
     pub(super) name_server: Option<String>,
-    /// More of Clearway's configuration, below its upstream: only what a scenario is about.
-    pub(super) upstream_extra: &'static str,
+    /// Only for Clearway: so many upstreams more, at `/r0/` and so on, all with the first target, each with an own memory
+    /// of when it closes, and for an hour of idling.
+    pub(super) races: u32,
 }
 
 impl Setup {
     pub(super) fn of(targets: Vec<Target>) -> Self {
-        Self { targets, workers: None, name_server: None, upstream_extra: "" }
+        Self { targets, workers: None, name_server: None, races: 0 }
     }
 }
 

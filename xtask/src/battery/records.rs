@@ -42,7 +42,11 @@ impl Records {
 
     /// All attempts at targets, of all requests.
     pub(super) fn attempts(&self) -> impl Iterator<Item = &Value> {
-        self.0.values().flat_map(attempts_of)
+        self.attempts_by_request().flatten()
+    }
+
+    pub(super) fn attempts_by_request(&self) -> impl Iterator<Item = &[Value]> {
+        self.0.values().map(attempts_of)
     }
 
     /// The fault of a request in a few words, with what was seen of its last attempt; `None` if there is no record of it,

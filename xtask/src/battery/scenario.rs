@@ -4,6 +4,7 @@ mod faulty;
 mod idle;
 mod life;
 mod overload;
+mod raced;
 mod restarts;
 
 use std::path::Path;
@@ -24,7 +25,16 @@ pub(super) struct Scenario {
     pub(super) title: &'static str,
     pub(super) servers: &'static [Kind],
     pub(super) bar: Bar,
+    pub(super) takes_part: TakesPart,
     pub(super) run: fn(&Stage<'_>) -> anyhow::Result<Measured>,
+}
+
+/// Which proxies a scenario is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TakesPart {
+    All,
+    /// It is about what only Clearway does, or says.
+    Clearway,
 }
 
 /// What Clearway must reach beside what holds everywhere: what may be repeated does not fail, and what may not is
@@ -51,6 +61,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Two instances are stopped and started again, one after the other.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
         bar: Bar::Posts(2 * UNTIL_EJECTED),
+        takes_part: TakesPart::All,
         run: restarts::rolling,
     },
     Scenario {
@@ -58,6 +69,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances is killed with `kill -9`, all of it, and is back two seconds later.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
         bar: Bar::Posts(UNTIL_EJECTED),
+        takes_part: TakesPart::All,
         run: restarts::kill,
     },
     Scenario {
@@ -66,6 +78,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
         // Nobody else can be asked: all that it had taken when it stopped may have been executed.
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: restarts::gap,
     },
     Scenario {
@@ -73,6 +86,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The same with five requests a second: what the proxy adds once the instance answers.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: restarts::delay,
     },
     Scenario {
@@ -80,6 +94,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The only instance gets SIGHUP twice, and starts its workers anew.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uwsgi],
         bar: Bar::Posts(2 * UNTIL_EJECTED),
+        takes_part: TakesPart::All,
         run: restarts::hup,
     },
     Scenario {
@@ -88,13 +103,31 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 2 s (gthread), 5 s (Uvicorn), give or take 10 ms.",
         servers: &[Kind::Gthread, Kind::Uvicorn],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: idle::around_the_limit,
+    },
+    Scenario {
+        name: "raced",
+        title: "10,000 times a connection is opened, and used again at the moment when the server closes it, give or take 4 ms.",
+        servers: &[Kind::Gthread, Kind::Uvicorn],
+        bar: Bar::Posts(0),
+        takes_part: TakesPart::Clearway,
+        run: raced::retired,
+    },
+    Scenario {
+        name: "raced-unretired",
+        title: "The same, but connections are not retired before the server closes them.",
+        servers: &[Kind::Gthread, Kind::Uvicorn],
+        bar: Bar::PostsExplained,
+        takes_part: TakesPart::Clearway,
+        run: raced::unretired,
     },
     Scenario {
         name: "random-closes",
         title: "The only instance closes each idle connection after a random time, at most 300 ms.",
         servers: &[Kind::Scripted(&["closes"])],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: faulty::closes,
     },
     Scenario {
@@ -102,6 +135,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The workers of the only instance end after ten requests each (`--max-requests 10`).",
         servers: &[Kind::Gthread],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: faulty::max_requests,
     },
     Scenario {
@@ -109,6 +143,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances accepts connections and never answers. Clients wait for 90 s, proxies for 60 s.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(UNTIL_EJECTED),
+        takes_part: TakesPart::All,
         run: faulty::silent,
     },
     Scenario {
@@ -116,6 +151,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances answers everything with 502, but its health check with 200.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(UNTIL_EJECTED),
+        takes_part: TakesPart::All,
         run: faulty::answers_502,
     },
     Scenario {
@@ -123,6 +159,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances answers everything with 503, but its health check with 200.",
         servers: &[Kind::Gthread],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: faulty::answers_503,
     },
     Scenario {
@@ -130,6 +167,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances is 20 times slower than the other: 200 ms instead of 10 ms.",
         servers: &[Kind::Gthread, Kind::Uvicorn],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: faulty::slow,
     },
     Scenario {
@@ -137,6 +175,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "A worker of the only instance is killed with `kill -9` four times; requests take 50 ms.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uwsgi],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: faulty::worker_killed,
     },
     Scenario {
@@ -144,6 +183,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Eight clients send their bodies at 400 bytes a second to two sync workers, beside ordinary requests.",
         servers: &[Kind::Sync, Kind::Uwsgi],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: faulty::slow_uploads,
     },
     Scenario {
@@ -151,6 +191,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "One of two instances resets every twentieth connection right after it has accepted it.",
         servers: &[Kind::Gthread],
         bar: Bar::PostsExplained,
+        takes_part: TakesPart::All,
         run: faulty::resets,
     },
     Scenario {
@@ -158,6 +199,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The name of the only instance gets another address (TTL 1 s); the old one goes four seconds later.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: life::name_moves,
     },
     Scenario {
@@ -165,6 +207,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The proxy reads a changed configuration five times; half of the requests come on new connections.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: life::reload,
     },
     Scenario {
@@ -172,6 +215,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "The proxy is replaced by a new process twice; half of the requests come on new connections.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(0),
+        takes_part: TakesPart::All,
         run: life::upgrade,
     },
     Scenario {
@@ -179,6 +223,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         title: "Four times as many requests as the two sync workers of the only instance can take; each takes 50 ms.",
         servers: &[Kind::Sync],
         bar: Bar::Shedding,
+        takes_part: TakesPart::All,
         run: overload::four_times,
     },
     Scenario {
@@ -187,6 +232,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
                 that before it resets the connection: the documented limit of the undelivered rule. No known server does.",
         servers: &[Kind::Scripted(&["half-closes"])],
         bar: Bar::TheDocumentedLimit,
+        takes_part: TakesPart::All,
         run: faulty::half_closes,
     },
 ];

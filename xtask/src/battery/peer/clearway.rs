@@ -9,6 +9,8 @@ use crate::battery::server::{Protocol, Target};
 pub(super) fn configuration(plan: &Plan<'_>) -> String {
     let Plan { setup, folder, port, admin, generation } = plan;
     let targets: Vec<String> = setup.targets.iter().map(url).collect();
+    let first = targets.first().map_or("", String::as_str);
+    let races = |line: &dyn Fn(u32) -> String| (0..setup.races).map(line).collect::<String>();
     format!(
         "listeners: [{{ address: \"127.0.0.1:{port}\" }}]
 admin: 127.0.0.1:{admin}
@@ -18,15 +20,19 @@ log: {{ format: json, file: {log} }}
 upstreams:
   - name: app
     targets: [{targets}]
-{more}services:
+{upstreams}services:
   - {{ name: app, upstream: app }}
-  # Another one with each reload, so that there is something new in it.
+{services}  # Another one with each reload, so that there is something new in it.
   - {{ name: generation-{generation}, upstream: app, routes: [{{ paths: [/generation/{generation}] }}] }}
 ",
         data = folder.join("data").display(),
         log = folder.join("access.log").display(),
         targets = targets.join(", "),
-        more = setup.upstream_extra,
+        upstreams =
+            races(&|number| format!("  - {{ name: r{number}, targets: [{first}], pool: {{ idle: 1h }} }}\n")),
+        services = races(&|number| format!(
+            "  - {{ name: r{number}, upstream: r{number}, routes: [{{ paths: [/r{number}/*] }}] }}\n"
+        )),
     )
 }
 
