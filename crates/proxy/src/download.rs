@@ -3,11 +3,13 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use model::gateway::ClientGone;
+use model::gateway::{ClientGone, Timeouts};
 use model::{Ending, Exchange, Fault, Phase};
 use upstream::Failure;
 use upstream::body::{Offer, Source};
+use wire::ResponseHead;
 
+use crate::ahead::{self, Ahead, Read};
 use crate::attempt::Answered;
 use crate::attempt_log;
 use crate::await_head::moved;
@@ -16,17 +18,19 @@ use crate::deadline::Deadline;
 use crate::exchange::{Context, Stop};
 use crate::retry;
 use crate::upload::Turn;
-use crate::watch::Due;
+use crate::watch::{Due, Moved, Watch};
 
-/// Moves the body; gives the connection back to the pool, and the attempt to the record.
+/// Moves the body; gives the connection back to the pool, and the attempt to the record, as soon as the target is done.
 pub(crate) async fn run<D: Downstream>(
     ctx: Context<'_>,
     client: &mut D,
+    head: &ResponseHead,
     mut answered: Answered,
     record: &mut Exchange,
 ) -> Result<(), Stop> {
     let mut timer = ctx.worker.lend_timer();
-    let end = transfer(ctx, client, &mut answered, &mut timer).await;
+    let mut ahead = None;
+    let mut end = transfer(ctx, client, head, &mut answered, &mut ahead, &mut timer).await;
     let finish_anyway = answered.destination.route.client_gone == ClientGone::Finish;
     let is_read_whole = match &end {
         Ok(()) => true,
@@ -35,14 +39,15 @@ pub(crate) async fn run<D: Downstream>(
         }
         Err(_) => false,
     };
-    ctx.worker.return_timer(timer);
-    record.response_body_bytes = client.counts().1;
-    let Answered { lease, .. } = answered;
+    let Answered { lease, destination, watch, .. } = answered;
     if is_read_whole {
         let now = ctx.worker.clock.tick();
         let counts = lease.connection.counts();
         attempt_log::finish(ctx, record, lease.target(), now, counts, Ending::ANSWERED);
         ctx.worker.pool.release(lease, now);
+        if let (Ok(()), Some(ahead)) = (&end, ahead) {
+            end = Box::pin(rest(ctx, client, *ahead, &destination.route.timeouts, watch, &mut timer)).await;
+        }
     } else if let Err(stop) = &end {
         if let Stop::Upstream(failure) = stop
             && let Some(outcome) = retry::outcome(failure, false)
@@ -51,27 +56,51 @@ pub(crate) async fn run<D: Downstream>(
         }
         attempt_log::abandon(ctx, record, lease.target(), Some(&lease), stop);
     }
+    ctx.worker.return_timer(timer);
+    record.response_body_bytes = client.counts().1;
     end
 }
 
+/// Moves the body until the target is done: to the client, and into memory what a slow client does not take of the end.
 async fn transfer<D: Downstream>(
     ctx: Context<'_>,
     client: &mut D,
+    head: &ResponseHead,
     answered: &mut Answered,
+    ahead: &mut Option<Box<Ahead>>,
     timer: &mut Deadline,
 ) -> Result<(), Stop> {
-    let Answered { lease, destination, upload, watch, .. } = answered;
+    let Answered { lease, destination, framing, upload, watch } = answered;
     poll_fn(|cx| {
         if let Some(stop) = upload.poll(ctx, client, lease, Phase::Body, cx) {
             return Poll::Ready(Err(stop));
         }
-        if let Poll::Ready(result) = client.poll_download(&mut lease.connection, cx) {
+        let polled = match ahead {
+            None => client.poll_download(&mut lease.connection, cx),
+            Some(ahead) => client.poll_download(&mut ahead.before(&mut lease.connection), cx),
+        };
+        if let Poll::Ready(result) = polled {
+            *ahead = None;
             return Poll::Ready(result.map_err(stop));
+        }
+        if ahead.as_ref().is_some_and(|ahead| ahead.is_empty()) {
+            *ahead = None;
         }
         if client.body_is_read() && client.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(gone()));
         }
-        let due = if client.has_unsent() || !lease.connection.piece().is_empty() {
+        let is_blocked = client.has_unsent() || !lease.connection.piece().is_empty() || ahead.is_some();
+        if is_blocked
+            && upload.is_done()
+            && ahead::is_small(head, *framing, &lease.connection, client.counts().1)
+        {
+            match Ahead::read(ahead, ctx, &mut lease.connection, cx) {
+                Ok(Read::All) => return Poll::Ready(Ok(())),
+                Ok(Read::Some) => {}
+                Err(failure) => return Poll::Ready(Err(Stop::Upstream(failure))),
+            }
+        }
+        let due = if is_blocked {
             Due::ResponseTaken
         } else {
             match upload.turn(client, lease) {
@@ -81,6 +110,34 @@ async fn transfer<D: Downstream>(
             }
         };
         let expiry = watch.next(ctx, &destination.route.timeouts, due, moved(client, lease));
+        timer.poll(expiry.at, cx).map(|()| Err(expiry.stop()))
+    })
+    .await
+}
+
+/// What was read ahead goes to the client; the target has nothing to do with it any more.
+async fn rest<D: Downstream>(
+    ctx: Context<'_>,
+    client: &mut D,
+    mut ahead: Ahead,
+    timeouts: &Timeouts,
+    mut watch: Watch,
+    timer: &mut Deadline,
+) -> Result<(), Stop> {
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = client.poll_download(&mut ahead, cx) {
+            return Poll::Ready(result.map_err(|failure| match failure {
+                DownloadFailure::Upstream(never) => match never {},
+                DownloadFailure::Length => stop(DownloadFailure::Length),
+                DownloadFailure::ClientGone => gone(),
+            }));
+        }
+        if client.body_is_read() && client.poll_gone(cx).is_ready() {
+            return Poll::Ready(Err(gone()));
+        }
+        let (from_client, to_client) = client.counts();
+        let moved = Moved { from_client, to_client, ..Moved::default() };
+        let expiry = watch.next(ctx, timeouts, Due::ResponseTaken, moved);
         timer.poll(expiry.at, cx).map(|()| Err(expiry.stop()))
     })
     .await

@@ -206,7 +206,7 @@ async fn proxy<D: Downstream>(
     respond(ctx, client, scratch, &answered);
     record.status = scratch.response.status;
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.now()));
-    download::run(ctx, client, answered, record).await?;
+    download::run(ctx, client, &scratch.response, answered, record).await?;
     record.ending = Ending::ANSWERED;
     Ok(Finish::Complete)
 }

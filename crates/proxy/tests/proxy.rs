@@ -17,5 +17,6 @@ mod proxy {
     mod listeners;
     mod overload;
     mod requests;
+    mod slow_readers;
     mod targets;
 }

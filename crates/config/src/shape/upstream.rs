@@ -147,7 +147,7 @@ shape! {
     /// and the request can be sent again. It holds for `http://`, `unix:` and `uwsgi://` targets, and never for upgrades
     /// and gRPC. A body of known length is read whole: in memory, or into a file. A chunked one is read for up to a second
     /// and as far as `memory` goes; one that did not end by then streams, beginning with what was read. What does not fit
-    /// streams as well.
+    /// streams as well. An API that answers without reading a body is heard when the body is there.
     RequestBuffering {
         /// Whether it is done. uwsgi targets get chunked bodies so in any case: they must be told the length.
         enabled: bool [= "true"] "false";
