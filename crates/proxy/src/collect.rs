@@ -130,7 +130,13 @@ pub(crate) async fn body<D: Downstream>(
     };
     match (filled, wanted) {
         (Filled::End, _) => Ok(reader.collected(None, true)),
-        (Filled::Late, _) | (Filled::Full, Wanted::Start) => Ok(reader.collected(None, false)),
+        (Filled::Late, _) | (Filled::Full | Filled::NoMemory, Wanted::Start) => {
+            Ok(reader.collected(None, false))
+        }
+        (Filled::NoMemory, Wanted::Known(_) | Wanted::Whole) => {
+            ctx.worker.spool().count_unspooled(Unspooled::Memory);
+            without_file(reader, client, None, wanted, Unspooled::Memory, limits).await
+        }
         (Filled::Full, Wanted::Known(_) | Wanted::Whole) => {
             Box::pin(into_file(reader, client, limits, wanted)).await
         }
@@ -158,7 +164,9 @@ async fn into_file<D: Downstream>(
     loop {
         let filled = reader.fill(client, PIECE_BYTES, None).await?;
         let (piece, whole) = (reader.bytes.len() as u64, filled == Filled::End);
-        let room = if file.length() + piece > file_max {
+        let room = if filled == Filled::NoMemory && piece == 0 {
+            Err(Unspooled::Memory)
+        } else if file.length() + piece > file_max {
             Err(Unspooled::Large)
         } else {
             file.make_room(piece, settings.size_max.0)
@@ -220,24 +228,26 @@ async fn without_file<D: Downstream>(
     let in_memory = match why {
         Unspooled::Disk | Unspooled::Quota => reader.fill(client, COLLECTED_MAX, None).await?,
         Unspooled::Large => Filled::Full,
+        Unspooled::Memory => Filled::NoMemory,
     };
-    let limit = match (in_memory, why) {
-        (Filled::End, _) => return Ok(reader.collected(file, true)),
-        (Filled::Full | Filled::Late, Unspooled::Large) => {
+    let limit = match in_memory {
+        Filled::End => return Ok(reader.collected(file, true)),
+        // There is no time for this one to be late by.
+        Filled::NoMemory | Filled::Late => {
+            return Err(Stop::refused(Phase::ReadRequest, Fault::Overloaded));
+        }
+        Filled::Full if why == Unspooled::Large => {
             Limit::Bytes { name: LimitName::RequestBuffering, max: limits.file_max.0 }
         }
-        (Filled::Full | Filled::Late, Unspooled::Disk | Unspooled::Quota) => {
+        Filled::Full => {
             let max = reader.ctx.serving.gateway.spool.size_max.0;
             Limit::Bytes { name: LimitName::Spool, max }
         }
     };
-    // Full may also be the worker's memory, which is no matter of this request's length.
-    let has_memory = why == Unspooled::Large || reader.bytes.len() >= COLLECTED_MAX;
-    let fault = if has_memory { Fault::RequestLengthRequired } else { Fault::Overloaded };
     Err(Stop::Refused {
-        answer: Answer::new(fault),
+        answer: Answer::new(Fault::RequestLengthRequired),
         phase: Phase::ReadRequest,
-        detail: has_memory.then(|| limit_text(limit)),
+        detail: Some(limit_text(limit)),
     })
 }
 
@@ -246,10 +256,12 @@ async fn without_file<D: Downstream>(
 enum Filled {
     /// The body is over.
     End,
-    /// There is no room for more.
+    /// All that may be held is held.
     Full,
     /// The time is over.
     Late,
+    /// The worker's bodies have all the memory that they may have.
+    NoMemory,
 }
 
 /// Reads a body into memory, within the limits of time and pace that its client has.
@@ -293,8 +305,11 @@ impl<'a> Reader<'a> {
                     Poll::Ready(Ok(Offer::Piece)) => {
                         let piece = client.piece();
                         let n = piece.len().min(max.saturating_sub(bytes.len()));
-                        if n == 0 || !charge.add(n) {
+                        if n == 0 {
                             return Poll::Ready(Ok(Filled::Full));
+                        }
+                        if !charge.add(n) {
+                            return Poll::Ready(Ok(Filled::NoMemory));
                         }
                         bytes.extend_from_slice(piece.get(..n).unwrap_or_default());
                         client.consume(n);

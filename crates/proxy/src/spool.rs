@@ -36,18 +36,22 @@ pub enum Unspooled {
     Disk,
     /// Larger than an upstream allows.
     Large,
+    /// The worker's bodies have all the memory that they may have, and each needs some on its way into a file.
+    Memory,
     /// The files of all requests have what they may have.
     Quota,
 }
 
 impl Unspooled {
-    pub const ALL: &'static [Unspooled] = &[Unspooled::Disk, Unspooled::Large, Unspooled::Quota];
+    pub const ALL: &'static [Unspooled] =
+        &[Unspooled::Disk, Unspooled::Large, Unspooled::Memory, Unspooled::Quota];
 
     /// The name in metrics.
     pub fn id(self) -> &'static str {
         match self {
             Unspooled::Disk => "disk",
             Unspooled::Large => "large",
+            Unspooled::Memory => "memory",
             Unspooled::Quota => "quota",
         }
     }

@@ -247,6 +247,40 @@ async fn what_finds_no_room_in_a_file_streams() {
 }
 
 #[tokio::test]
+async fn memory_is_bounded_and_what_finds_none_streams() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "request-buffering: { memory: 1MiB }");
+    // 64 MiB per worker, and each of these waits for its last byte.
+    let body = body(1 << 20);
+    let mut waiting = Vec::new();
+    for _ in 0..64 {
+        let mut client = gateway.client().await;
+        client.send([head("POST", body.len()).as_bytes(), &body[1..]].concat()).await;
+        waiting.push(client);
+    }
+    let mut client = gateway.client().await;
+    // The last of them may still be on its way.
+    for (length, count) in [(MEMORY, 1), (2 << 20, 2)] {
+        let body = body.repeat(2)[..length].to_vec();
+        within("a body for which memory has no room", async {
+            while unspooled(&mut gateway, Unspooled::Memory) < count {
+                client.send([head("POST", length).as_bytes(), &body].concat()).await;
+                assert_eq!(client.response("POST").await.status, 200);
+            }
+        })
+        .await;
+        assert!(upstream.requests().pop().unwrap().body == body);
+    }
+    for client in &mut waiting {
+        client.send(&body[..1]).await;
+        assert_eq!(client.response("POST").await.status, 200);
+    }
+    client.send([head("POST", MEMORY).as_bytes(), &body[..MEMORY]].concat()).await;
+    assert_eq!(client.response("POST").await.status, 200);
+    assert_eq!(unspooled(&mut gateway, Unspooled::Memory), 2, "there is room again");
+}
+
+#[tokio::test]
 async fn what_is_switched_off_streams() {
     let upstream = Upstream::ok("ok");
     let gateway = Gateway::to(&upstream.url(), "request-buffering: false");
