@@ -114,6 +114,7 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
         false => data.value.0,
     };
     let spool = one("spool", roots, |root| &root.spool, ctx);
+    upstreams.check_body_files(spool.size_max.0, ctx);
     let gateway = Gateway {
         listeners,
         upstreams: upstreams.finish(ctx),

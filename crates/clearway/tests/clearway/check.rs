@@ -61,6 +61,18 @@ fn certificates_keys_and_authorities_are_tried() {
 }
 
 #[test]
+fn a_place_for_bodies_that_cannot_be_made_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(
+        check(folder.path(), "spool: { directory: absent/bodies }\n"),
+        "clearway.yaml:1:21: error: spool.directory: there is no directory `absent` for `absent/bodies`\n    \
+         hint: make it with `mkdir -p absent`; a relative path is relative to the file that names it\n"
+    );
+    fs::write(folder.path().join("clearway.yaml"), "spool: { directory: bodies }\n").unwrap();
+    assert_eq!(clearway(folder.path(), &["check"]).status.code(), Some(0));
+}
+
+#[test]
 fn a_log_that_cannot_be_written_is_found() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("logs")).unwrap();

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::ByteSize;
 use model::gateway::{
     Endpoint, Hedge, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target,
     Timeouts, Upstream, UpstreamLimits, UpstreamTls,
@@ -24,6 +25,8 @@ pub(crate) struct Upstreams {
     used: BTreeSet<Arc<str>>,
     /// Where each target stands, behind the key that names it.
     places: Vec<(&'static str, TargetUrl, Place)>,
+    /// The largest bodies that somebody wants in files.
+    body_files: Vec<(ByteSize, Place)>,
     /// What an upstream of one target has beside it.
     defaults: shape::Upstream,
 }
@@ -37,6 +40,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
         names: Names::new("upstream"),
         used: BTreeSet::new(),
         places: Vec::new(),
+        body_files: Vec::new(),
         defaults,
     };
     for shape in shapes {
@@ -55,6 +59,11 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         check_queue(&shape.queue, ctx);
         check_retries(&shape.retries, ctx);
+        check_buffering(shape, &targets, ctx);
+        let body_file = &shape.request_buffering.0.file;
+        if body_file.given {
+            upstreams.body_files.push((body_file.0, body_file.place));
+        }
         let tls = tls(&shape.tls, ctx);
         if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
             let targets = targets.into_iter().map(|(target, _)| target).collect();
@@ -116,6 +125,15 @@ impl Upstreams {
                 );
                 ctx.error_with(*place, message, "name the address of the API, or listen on another one");
             }
+        }
+    }
+
+    /// A body that is larger than all files together may be never gets into one.
+    pub(crate) fn check_body_files(&self, all_max: ByteSize, ctx: &mut Ctx) {
+        for (max, place) in self.body_files.iter().filter(|(max, _)| *max > all_max) {
+            let message =
+                format!("file: {max} is more than `spool.size-max`, which is {all_max} for all bodies");
+            ctx.warn(*place, message, "larger bodies than that stream; raise `spool.size-max`");
         }
     }
 
@@ -247,6 +265,15 @@ fn check_queue(shape: &shape::Queue, ctx: &mut Ctx) {
             shape.standing_wait.0, shape.wait.0
         );
         ctx.error(shape.standing_wait.place, message);
+    }
+}
+
+fn check_buffering(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut Ctx) {
+    let buffers = |target: &Target| matches!(target.scheme, Scheme::Http | Scheme::Uwsgi);
+    let has_effect = targets.is_empty() || targets.iter().any(|(target, _)| buffers(target));
+    if shape.request_buffering.given && !has_effect {
+        let message = "request-buffering: to targets of https:// and h2c:// bodies stream in any case";
+        ctx.warn(shape.request_buffering.place, message, "remove it");
     }
 }
 
