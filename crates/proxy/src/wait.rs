@@ -41,7 +41,7 @@ impl<D: Downstream> Trial<'_, D> {
         let mut timer = ctx.worker.lend_timer();
         let came = match upstream.wait(patient, begun) {
             Ok(mut waiting) => poll_fn(|cx| self.poll_waiting(upstream, &mut waiting, &mut timer, cx)).await,
-            Err(Full) => Err(queue_full(upstream)),
+            Err(full) => Err(queue_full(upstream, full)),
         };
         ctx.worker.return_timer(timer);
         let now = ctx.worker.clock.tick();
@@ -66,7 +66,7 @@ impl<D: Downstream> Trial<'_, D> {
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Slot, Unserved>> {
         if let Poll::Ready(came) = waiting.poll(cx) {
-            return Poll::Ready(came.map_err(|Full| queue_full(upstream)));
+            return Poll::Ready(came.map_err(|full| queue_full(upstream, full)));
         }
         if let Some(stop) = self.poll_left(Phase::Queue, cx) {
             return Poll::Ready(Err(Unserved::Exchange(stop)));
@@ -125,9 +125,14 @@ impl<D: Downstream> Trial<'_, D> {
     }
 }
 
-fn queue_full(upstream: &Upstream) -> Unserved {
-    let max = upstream.settings.queue.length as u64;
-    Unserved::Queue(Fault::QueueFull, Limit::Count { name: LimitName::QueueLength, max })
+fn queue_full(upstream: &Upstream, full: Full) -> Unserved {
+    let queue = &upstream.settings.queue;
+    let limit = if full.standing {
+        Limit::Time { name: LimitName::QueueStandingWait, max: queue.standing_wait }
+    } else {
+        Limit::Count { name: LimitName::QueueLength, max: queue.length as u64 }
+    };
+    Unserved::Queue(Fault::QueueFull, limit)
 }
 
 /// A part of the pause before the next attempt, as `random` has it, after so many attempts.

@@ -10,8 +10,8 @@
 //! that not happen, the limit of before is back, and the slowness is taken for the new measure. Such a mistake lasts some
 //! tenths of a second, in which requests wait outside, long before one is turned away.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The limit is never below: so many keep a target that works on one at a time busy, and the kernel's queue short.

@@ -3,10 +3,11 @@
 //!
 //! How long a request may wait depends on the queue (as in CoDel, RFC 8289). One that empties now and then takes up a
 //! burst, and waiting is worth it. One that has stood for a while takes up nothing: as much leaves as comes, and all that a
-//! longer wait buys is that everybody waits longer. So it is kept short from then on.
+//! longer wait buys is that everybody waits longer. So it is kept short from then on: as long as those in it can be served in
+//! the time that they have then, and who comes in addition is turned away at once.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::gateway::{Criticality, Queue as Rules};
 
@@ -19,7 +20,32 @@ pub(crate) struct Queue<T> {
     /// Since when somebody has waited without a break, and since when they could have gone on.
     busy_since: Option<Instant>,
     opened: Option<Instant>,
+    pace: Pace,
     next_ticket: u64,
+}
+
+/// How fast the queue moves: the average time between two who leave it for a target, recent ones counted more.
+#[derive(Debug, Default)]
+struct Pace {
+    last: Option<Instant>,
+    average: Duration,
+}
+
+impl Pace {
+    fn step(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let took = now.saturating_duration_since(last);
+            self.average = if self.average.is_zero() { took } else { (self.average * 15 + took) / 16 };
+        }
+    }
+}
+
+/// There is no place.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoPlace<T> {
+    pub waker: T,
+    /// The queue stands, and could not serve one more in time.
+    pub standing: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +74,14 @@ pub(crate) enum Verdict {
 
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
-        Queue { classes: Default::default(), bytes: 0, busy_since: None, opened: None, next_ticket: 0 }
+        Queue {
+            classes: Default::default(),
+            bytes: 0,
+            busy_since: None,
+            opened: None,
+            pace: Pace::default(),
+            next_ticket: 0,
+        }
     }
 }
 
@@ -74,15 +107,16 @@ impl<T> Queue<T> {
         criticality: Criticality,
         bytes: u64,
         waker: T,
-    ) -> Result<(Ticket, Vec<T>), T> {
+    ) -> Result<(Ticket, Vec<T>), NoPlace<T>> {
+        let length_max = self.length_max(rules, now);
         let less_critical = || self.classes.iter().skip(class(criticality) + 1).flatten();
         let stay = self.len() - less_critical().count();
         let stay_bytes = self.bytes - less_critical().map(|entry| entry.bytes).sum::<u64>();
-        if stay >= rules.length || stay_bytes + bytes > rules.bytes_max.0 {
-            return Err(waker);
+        if stay >= length_max || stay_bytes + bytes > rules.bytes_max.0 {
+            return Err(NoPlace { waker, standing: length_max < rules.length });
         }
         let mut displaced = Vec::new();
-        while self.len() >= rules.length || self.bytes + bytes > rules.bytes_max.0 {
+        while self.len() >= length_max || self.bytes + bytes > rules.bytes_max.0 {
             let Some(last) = self.classes.iter_mut().rev().find_map(VecDeque::pop_back) else { break };
             self.bytes -= last.bytes;
             displaced.push(last.waker);
@@ -97,12 +131,29 @@ impl<T> Queue<T> {
         Ok((ticket, displaced))
     }
 
+    /// How many may wait now.
+    fn length_max(&self, rules: &Rules, now: Instant) -> usize {
+        let stands = self.busy_since.is_some_and(|since| now >= since + rules.wait);
+        if !stands || self.pace.average.is_zero() {
+            return rules.length;
+        }
+        let in_time = rules.standing_wait.as_secs_f64() / self.pace.average.as_secs_f64();
+        rules.length.min((in_time as usize).max(1))
+    }
+
     /// The next one, who leaves the queue, if they want what there is.
-    pub(crate) fn next_if(&mut self, wants: impl FnOnce(&T) -> bool) -> Option<T> {
+    pub(crate) fn next_if(&mut self, now: Instant, wants: impl FnOnce(&T) -> bool) -> Option<T> {
         let class = self.classes.iter_mut().find(|class| !class.is_empty())?;
         let first = class.pop_front_if(|first| wants(&first.waker))?;
+        self.pace.step(now);
         self.left(first.bytes);
         Some(first.waker)
+    }
+
+    /// In how long those who wait now will have left, if it goes on as it does; `None` where nobody has left yet.
+    pub(crate) fn drains_in(&self) -> Option<Duration> {
+        let average = Some(self.pace.average).filter(|average| !average.is_zero())?;
+        Some(average.saturating_mul(u32::try_from(self.len()).unwrap_or(u32::MAX)))
     }
 
     /// Gives the place up, if it is still held.
@@ -119,6 +170,7 @@ impl<T> Queue<T> {
         self.bytes -= bytes;
         if self.len() == 0 {
             self.busy_since = None;
+            self.pace.last = None;
         }
     }
 
@@ -146,8 +198,6 @@ impl<T> Queue<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
     use Criticality::{Critical, Normal, Sheddable};
     use model::ByteSize;
     use proptest::prelude::*;
@@ -160,7 +210,8 @@ mod tests {
     };
 
     fn all(queue: &mut Queue<u32>) -> Vec<u32> {
-        std::iter::from_fn(|| queue.next_if(|_| true)).collect()
+        let now = Instant::now();
+        std::iter::from_fn(|| queue.next_if(now, |_| true)).collect()
     }
 
     #[test]
@@ -173,7 +224,7 @@ mod tests {
         {
             queue.enter(&rules, now, criticality, 0, number).unwrap();
         }
-        assert_eq!(queue.next_if(|number| *number != 3), None, "nobody overtakes");
+        assert_eq!(queue.next_if(now, |number| *number != 3), None, "nobody overtakes");
         assert_eq!(all(&mut queue), [3, 6, 2, 4, 1, 5]);
     }
 
@@ -184,10 +235,10 @@ mod tests {
         for (number, criticality) in [(1, Sheddable), (2, Normal), (3, Sheddable)] {
             queue.enter(&RULES, now, criticality, 0, number).unwrap();
         }
-        assert_eq!(queue.enter(&RULES, now, Sheddable, 0, 4), Err(4));
+        assert_eq!(queue.enter(&RULES, now, Sheddable, 0, 4), Err(NoPlace { waker: 4, standing: false }));
         assert_eq!(queue.enter(&RULES, now, Normal, 0, 5).unwrap().1, [3]);
         assert_eq!(queue.enter(&RULES, now, Critical, 0, 6).unwrap().1, [1]);
-        assert_eq!(queue.enter(&RULES, now, Normal, 0, 7), Err(7));
+        assert_eq!(queue.enter(&RULES, now, Normal, 0, 7), Err(NoPlace { waker: 7, standing: false }));
         assert_eq!(all(&mut queue), [6, 2, 5]);
     }
 
@@ -196,8 +247,12 @@ mod tests {
         let mut queue = Queue::default();
         let now = Instant::now();
         let (first, _) = queue.enter(&RULES, now, Normal, 60, 1).unwrap();
-        assert_eq!(queue.enter(&RULES, now, Normal, 60, 2), Err(2));
-        assert_eq!(queue.enter(&RULES, now, Critical, 101, 3), Err(3), "that helps nobody");
+        assert_eq!(queue.enter(&RULES, now, Normal, 60, 2), Err(NoPlace { waker: 2, standing: false }));
+        assert_eq!(
+            queue.enter(&RULES, now, Critical, 101, 3),
+            Err(NoPlace { waker: 3, standing: false }),
+            "that helps nobody"
+        );
         queue.enter(&RULES, now, Normal, 40, 4).unwrap();
         queue.leave(first);
         queue.leave(first);
@@ -215,12 +270,33 @@ mod tests {
         assert_eq!(queue.verdict(&RULES, first, at(5000)), Verdict::Over { standing: false });
         let (second, _) = queue.enter(&RULES, at(4500), Normal, 0, 2).unwrap();
         assert_eq!(queue.verdict(&RULES, second, at(4500)), Verdict::Until(at(5500)), "it stands by then");
-        assert_eq!(queue.next_if(|_| true), Some(1));
+        assert_eq!(queue.next_if(at(4600), |_| true), Some(1));
         assert_eq!(queue.verdict(&RULES, second, at(5499)), Verdict::Until(at(5500)));
         assert_eq!(queue.verdict(&RULES, second, at(5500)), Verdict::Over { standing: true });
         queue.leave(second);
         let (third, _) = queue.enter(&RULES, at(5600), Normal, 0, 3).unwrap();
         assert_eq!(queue.verdict(&RULES, third, at(5600)), Verdict::Until(at(10_600)), "it was empty");
+    }
+
+    #[test]
+    fn a_queue_that_stands_takes_no_more_than_it_serves_in_time() {
+        let mut queue = Queue::default();
+        let rules = Rules { length: 100, ..RULES };
+        let begun = Instant::now();
+        let at = |millis| begun + Duration::from_millis(millis);
+        // Two leave each second, and there are always twenty or more.
+        for number in 0..20 {
+            queue.enter(&rules, at(0), Normal, 0, number).unwrap();
+        }
+        for step in 1..10 {
+            assert!(queue.next_if(at(step * 500), |_| true).is_some());
+            queue.enter(&rules, at(step * 500), Normal, 0, 0).unwrap();
+        }
+        assert_eq!(queue.drains_in(), Some(Duration::from_secs(10)));
+        let refused = queue.enter(&rules, at(5000), Normal, 0, 7);
+        assert_eq!(refused.unwrap_err(), NoPlace { waker: 7, standing: true });
+        let (_, displaced) = queue.enter(&rules, at(5000), Critical, 0, 8).unwrap();
+        assert_eq!(displaced.len(), 19, "two are what a second is enough for");
     }
 
     #[test]
@@ -245,7 +321,7 @@ mod tests {
                 match event {
                     0 if place < inside.len() => queue.leave(inside.remove(place).0),
                     1 => {
-                        let next = queue.next_if(|_| true);
+                        let next = queue.next_if(now, |_| true);
                         prop_assert_eq!(next.is_some(), !inside.is_empty());
                         inside.retain(|(_, inside)| Some(*inside) != next);
                     }
@@ -256,7 +332,7 @@ mod tests {
                                 inside.retain(|(_, inside)| !displaced.contains(inside));
                                 inside.push((ticket, number));
                             }
-                            Err(refused) => prop_assert_eq!(refused, number),
+                            Err(refused) => prop_assert_eq!(refused.waker, number),
                         }
                     }
                 }

@@ -32,23 +32,6 @@ struct Inner {
     upstream: Weak<Upstream>,
     /// Chance, for the choice between targets.
     random: u64,
-    pace: Pace,
-}
-
-/// How fast the queue moves: the average time between two who leave it with a slot, recent ones counted more.
-#[derive(Debug, Default)]
-struct Pace {
-    last: Option<Instant>,
-    average: Duration,
-}
-
-impl Pace {
-    fn step(&mut self, now: Instant) {
-        if let Some(last) = self.last.replace(now) {
-            let took = now.saturating_duration_since(last);
-            self.average = if self.average.is_zero() { took } else { (self.average * 15 + took) / 16 };
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -78,7 +61,10 @@ pub struct Waiting {
 
 /// The place went to somebody more critical, or there was none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct Full {
+    /// Because the queue stands, and is kept to what it serves in time.
+    pub standing: bool,
+}
 
 /// How long a place may be kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,12 +78,7 @@ pub enum Patience {
 
 impl Default for WaitingRoom {
     fn default() -> WaitingRoom {
-        let inner = Inner {
-            queue: Queue::default(),
-            upstream: Weak::new(),
-            random: 0x9e37_79b9_7f4a_7c15,
-            pace: Pace::default(),
-        };
+        let inner = Inner { queue: Queue::default(), upstream: Weak::new(), random: 0x9e37_79b9_7f4a_7c15 };
         WaitingRoom { inner: Mutex::new(inner), length: AtomicUsize::new(0) }
     }
 }
@@ -113,9 +94,7 @@ impl WaitingRoom {
 
     /// In how long those who wait now will have left, if it goes on as it does; `None` where nobody has left yet.
     pub(crate) fn drains_in(&self) -> Option<Duration> {
-        let inner = self.lock();
-        let average = Some(inner.pace.average).filter(|average| !average.is_zero())?;
-        Some(average.saturating_mul(u32::try_from(inner.queue.len()).unwrap_or(u32::MAX)))
+        self.lock().queue.drains_in()
     }
 
     /// From now on slots are those of this upstream.
@@ -137,7 +116,7 @@ impl WaitingRoom {
         self.length.store(inner.queue.len(), Ordering::Relaxed);
         drop(inner);
         // Those who lost their place see it by their dropped sender.
-        let (ticket, _displaced) = entered.map_err(|_| Full)?;
+        let (ticket, _displaced) = entered.map_err(|none| Full { standing: none.standing })?;
         // There may have come room since the request found none.
         self.grant(now);
         Ok(Waiting { room: self.clone(), rules: *rules, ticket, slot })
@@ -166,7 +145,7 @@ impl WaitingRoom {
         loop {
             let random = inner.chance();
             let mut slot = None;
-            let next = inner.queue.next_if(|waiter| {
+            let next = inner.queue.next_if(now, |waiter| {
                 let wanted = Wanted { tried: 0, may_try: waiter.may_try, regardless: false };
                 if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
                     slot = Some(chosen);
@@ -174,14 +153,10 @@ impl WaitingRoom {
                 slot.is_some()
             });
             let (Some(waiter), Some(slot)) = (next, slot) else { break };
-            match waiter.sender.send(slot) {
-                Ok(()) => inner.pace.step(now),
-                // One that is just leaving gives it back, and the next one gets it.
-                Err(slot) => slot.give_back(),
+            // One that is just leaving gives it back, and the next one gets it.
+            if let Err(slot) = waiter.sender.send(slot) {
+                slot.give_back();
             }
-        }
-        if inner.queue.len() == 0 {
-            inner.pace.last = None;
         }
         self.length.store(inner.queue.len(), Ordering::Relaxed);
     }
@@ -199,7 +174,7 @@ impl Inner {
 impl Waiting {
     /// Ready with a slot, or when the place is lost.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Slot, Full>> {
-        Pin::new(&mut self.slot).poll(cx).map_err(|_| Full)
+        Pin::new(&mut self.slot).poll(cx).map_err(|_| Full { standing: false })
     }
 
     /// Whether the place may be kept; `out_until`: until when an upstream of which no target accepts is waited for.
