@@ -11,7 +11,7 @@ use wire::{Framing, Known, RequestFacts};
 use crate::attempt_log::{self, Before};
 use crate::await_head::await_head;
 use crate::client::Downstream;
-use crate::collect::{self, Wanted};
+use crate::collect::{self, Collected, Wanted};
 use crate::exchange::{Context, Scratch, Stop};
 use crate::forward::PathRewrite;
 use crate::retry;
@@ -131,6 +131,7 @@ impl<D: Downstream> Trial<'_, D> {
             // A reload may have replaced it while the request waited.
             if !Arc::ptr_eq(&upstream, slot.upstream()) {
                 upstream = slot.upstream().clone();
+                self.require_length(&upstream)?;
             }
             let index = slot.index();
             let before = std::mem::take(&mut course.before);
@@ -278,6 +279,17 @@ impl<D: Downstream> Trial<'_, D> {
             && !self.facts.upgrade
             && !self.is_grpc();
         may.then_some(wanted)
+    }
+
+    /// A reload may have put uwsgi targets where there were none, while a body that is not held whole waited for one.
+    fn require_length(&self, upstream: &Upstream) -> Result<(), Stop> {
+        let is_whole = self.scratch.collected.as_ref().is_some_and(Collected::is_whole);
+        match self.wanted(upstream) {
+            Some(Wanted::Whole) if !is_whole => {
+                Err(Stop::refused(Phase::Queue, Fault::RequestLengthRequired))
+            }
+            Some(Wanted::Whole | Wanted::Known(_) | Wanted::Start) | None => Ok(()),
+        }
     }
 
     /// Whether the whole request can be sent again: what was read of its body is still held.

@@ -323,6 +323,31 @@ async fn a_body_whose_length_must_be_told_is_collected_as_far_as_there_is_room()
 }
 
 #[tokio::test]
+async fn a_beginning_is_nothing_for_a_target_that_must_be_told_the_length() {
+    let before = Upstream::ok("ok");
+    let (address, url) = (before.address(), before.url());
+    let mut gateway = Gateway::to(&url, "");
+    assert_eq!(gateway.get("/").await.status, 200);
+    gateway.record().await;
+    drop(before);
+    let mut client = gateway.client().await;
+    let large = body(MEMORY + 1);
+    client.send([CHUNKED.as_bytes(), &chunks(&large, large.len(), false)].concat()).await;
+    let serving = gateway.server().shared().serving.load_full();
+    let target = serving.upstreams.values().next().unwrap().targets[0].clone();
+    within("an attempt that was refused", async {
+        while target.state.failures.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    gateway.reload(&one_upstream(&url.replace("http", "uwsgi"), "")).unwrap();
+    let after = Upstream::builder().at(address).script([vec![Step::ReadPacket, Step::AwaitEnd]]);
+    assert_eq!(client.response("POST").await.status, 411);
+    assert!(after.seen().packets.is_empty());
+}
+
+#[tokio::test]
 async fn nothing_is_left_of_a_body_whose_client_leaves() {
     let upstream = Upstream::ok("ok");
     let folder = tempfile::tempdir().unwrap();
