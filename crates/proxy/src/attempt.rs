@@ -168,13 +168,15 @@ impl<D: Downstream> Trial<'_, D> {
         let ctx = self.ctx;
         let now = ctx.worker.clock.now();
         let status = self.scratch.response.status;
-        let Lease { slot, connection, .. } = &mut answered.lease;
+        let Answered { lease: Lease { slot, connection, .. }, upload, .. } = answered;
         slot.upstream().observe(slot.target(), now, retry::outcome_of_status(status));
         if !retry::is_bad_answer(status) {
-            let took = attempt_log::current(self.record).await_head.unwrap_or_default();
-            slot.target().state.latency.observe(now, took);
-            slot.upstream().observe_tail(took);
-            slot.answered(now, Some(took));
+            let took = upload.targets_time(attempt_log::current(self.record));
+            if let Some(took) = took {
+                slot.target().state.latency.observe(now, took);
+                slot.upstream().observe_tail(took);
+            }
+            slot.answered(now, took);
             return false;
         }
         slot.answered(now, None);

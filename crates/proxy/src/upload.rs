@@ -4,9 +4,9 @@
 
 use std::convert::Infallible;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use model::{Fault, Phase};
+use model::{Attempt, Fault, Phase};
 use upstream::body::Source;
 use upstream::{Failure, Lease, UploadFailure};
 
@@ -139,6 +139,16 @@ impl Upload {
         } else {
             Turn::Client
         })
+    }
+
+    /// How much of the time to an answer was the target's: not what a client takes to send its body. `None` if the target did
+    /// not wait for all of that.
+    pub(crate) fn targets_time(&self, attempt: &Attempt) -> Option<Duration> {
+        let took = attempt.await_head?;
+        match &self.body {
+            Body::Whole(_) => Some(took),
+            Body::Client | Body::Stored(_) => took.checked_sub(attempt.send?),
+        }
     }
 
     /// The request is out, its end included.

@@ -1,6 +1,7 @@
 //! Request bodies that are read before a target is taken: when they are, what of them arrives, and what is left of them.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use model::{Exchange, RetryRule};
 use proxy::spool::Unspooled;
@@ -345,6 +346,25 @@ async fn a_beginning_is_nothing_for_a_target_that_must_be_told_the_length() {
     let after = Upstream::builder().at(address).script([vec![Step::ReadPacket, Step::AwaitEnd]]);
     assert_eq!(client.response("POST").await.status, 411);
     assert!(after.seen().packets.is_empty());
+}
+
+#[tokio::test]
+async fn a_target_is_not_slow_because_its_client_is() {
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "request-buffering: false");
+    let mut client = gateway.client().await;
+    client.send([head("POST", 8).as_bytes(), b"half"].concat()).await;
+    upstream.until("an upload", |seen| seen.connections.len() == 1).await;
+    // That is how slow it is.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    client.send("half").await;
+    assert_eq!(client.response("POST").await.status, 200);
+    let serving = gateway.server().shared().serving.load_full();
+    let target = serving.upstreams.values().next().unwrap().targets[0].clone();
+    let latency = target.state.latency.average(Instant::now()).unwrap();
+    let attempt = gateway.record().await.attempts.remove(0);
+    let (head, send) = (attempt.await_head.unwrap(), attempt.send.unwrap());
+    assert!(latency <= head - send, "{latency:?} of {head:?}, of which {send:?} were the client's");
 }
 
 #[tokio::test]
