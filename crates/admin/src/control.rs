@@ -116,6 +116,9 @@ pub struct TargetRow {
     pub concurrency_limit: Option<usize>,
     /// `up`, `unreachable` (only probes go there), `ejected`, or `on-trial`.
     pub condition: String,
+    /// Why it is out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// Ejections in a row.
     pub ejections: u32,
     /// How soon it answers, as the choice between targets takes it: peaks count at once and fade.

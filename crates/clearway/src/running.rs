@@ -228,6 +228,7 @@ fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
                 weight: target.settings.weight,
                 concurrency_limit: upstream.concurrency_limit(target),
                 condition: target.state.condition().id().to_owned(),
+                why: target.state.why(),
                 ejections: target.state.ejections(),
                 latency_us: target.state.latency.average(now).map(|latency| latency.as_micros() as u64),
                 idle_limit_ms: target.state.idle_limit.known(now).map(|limit| limit.as_millis() as u64),

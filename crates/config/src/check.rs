@@ -4,6 +4,7 @@
 
 mod consumer;
 mod files;
+mod health;
 mod listener;
 mod names;
 mod overlap;

@@ -4,6 +4,7 @@
 mod consumer;
 #[cfg(test)]
 mod every_field;
+mod health;
 mod listener;
 mod policy;
 mod root;
@@ -11,6 +12,7 @@ mod service;
 mod upstream;
 
 pub(crate) use consumer::Consumer;
+pub(crate) use health::Health;
 pub(crate) use listener::{Certificate, Listener, ListenerLimits, ListenerTimeouts};
 pub(crate) use policy::{ApiKey, Policy};
 pub(crate) use root::Root;

@@ -3,12 +3,15 @@
 //! `config` builds it, `proxy` runs it. Fields say their unit by their type; the defaults stand in `config`, beside
 //! the documentation of the field that sets them.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::health::Health;
 use crate::{ByteSize, Method, Secret};
 
 /// Everything that is served.
@@ -343,6 +346,7 @@ pub struct Upstream {
     pub concurrency: Concurrency,
     pub queue: Queue,
     pub request_buffering: RequestBuffering,
+    pub health: Health,
     pub tls: UpstreamTls,
     /// Begin each connection with a PROXY protocol header that names the client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,

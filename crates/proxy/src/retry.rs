@@ -2,7 +2,7 @@
 
 use model::{Fault, Retry, RetryRule};
 use upstream::Failure;
-use upstream::health::Outcome;
+use upstream::health::{Outcome, Sign};
 use wire::{Known, RequestHead};
 
 /// What the rules are asked with.
@@ -53,7 +53,7 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
 pub(crate) fn outcome(failure: &Failure, was_stale: bool) -> Option<Outcome> {
     match failure.fault {
         Fault::DnsFailed | Fault::ConnectRefused | Fault::ConnectTimeout | Fault::ConnectFailed => {
-            Some(Outcome::Unreachable)
+            Some(Outcome::Unreachable(failure.fault))
         }
         // An idle connection that it had closed: its right.
         Fault::EarlyClose | Fault::Reset | Fault::SendFailed if was_stale => None,
@@ -69,14 +69,14 @@ pub(crate) fn outcome(failure: &Failure, was_stale: bool) -> Option<Outcome> {
         | Fault::BodyTruncated
         | Fault::BodyReset
         | Fault::BodyMalformed
-        | Fault::BodyIdleTimeout => Some(Outcome::Faulty),
+        | Fault::BodyIdleTimeout => Some(Outcome::Faulty(Sign::Fault(failure.fault))),
         _ => None,
     }
 }
 
 /// What an answer says of its target.
 pub(crate) fn outcome_of_status(status: u16) -> Outcome {
-    if is_bad_answer(status) { Outcome::Faulty } else { Outcome::Good }
+    if is_bad_answer(status) { Outcome::Faulty(Sign::Status(status)) } else { Outcome::Good }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod proxy {
     mod bodies;
     mod faults;
     mod hedging;
+    mod health;
     mod http2_clients;
     mod http2_targets;
     mod inherit;

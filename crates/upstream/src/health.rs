@@ -1,36 +1,18 @@
-//! Whether a target deserves requests: a state machine of its outcomes, without a clock or I/O of its own.
+//! Whether a target deserves requests: a state machine of its outcomes and checks, without a clock or I/O of its own.
 //!
-//! Two things take a target out. It cannot be reached: then only probes go to it, and the first one that connects brings
+//! Three things take a target out. It cannot be reached: then only probes go to it, and the first one that connects brings
 //! it back. Or it can be reached and fails: then it is ejected for a time that doubles with each ejection in a row, and
-//! comes back on trial, one request at a time. What comes back starts slowly.
+//! comes back on trial, one request at a time. Or its active checks fail: then only checks go to it until enough of them
+//! pass. What comes back starts slowly.
+//!
+//! Checks and requests do not overrule each other: a target is up if neither speaks against it. A check that passes does not
+//! end an ejection, because an endpoint made for checks may be well while requests fail.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-/// When a target is taken out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HealthRules {
-    /// Connections in a row that could not be made.
-    pub unreachable_after: u32,
-    /// Failures in a row of attempts that did reach it.
-    pub eject_after: u32,
-    /// The first ejection; each further one in a row lasts twice as long.
-    pub ejection: Duration,
-    pub ejection_max: Duration,
-    /// From its return to its full share.
-    pub slow_start: Duration,
-}
-
-impl Default for HealthRules {
-    fn default() -> HealthRules {
-        HealthRules {
-            unreachable_after: 1,
-            eject_after: 5,
-            ejection: Duration::from_secs(5),
-            ejection_max: Duration::from_secs(300),
-            slow_start: Duration::from_secs(10),
-        }
-    }
-}
+use model::Fault;
+use model::gateway::Health as HealthRules;
 
 /// What an attempt says of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +20,27 @@ pub enum Outcome {
     /// It answered, and not with a failure of its own.
     Good,
     /// No connection could be made.
-    Unreachable,
-    /// It was reached and failed: closed, reset, said nothing, spoke nonsense, or answered 502, 503 or 504.
-    Faulty,
+    Unreachable(Fault),
+    /// It was reached and failed.
+    Faulty(Sign),
+}
+
+/// How a target that was reached has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It closed, reset, said nothing, spoke nonsense.
+    Fault(Fault),
+    /// It answered 502, 503 or 504.
+    Status(u16),
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sign::Fault(fault) => f.write_str(fault.id()),
+            Sign::Status(status) => write!(f, "{status}"),
+        }
+    }
 }
 
 /// Where a target stands.
@@ -64,6 +64,9 @@ pub enum Condition {
         until: Instant,
     },
 }
+
+/// Worse than any ejection.
+const UNREACHABLE: Duration = Duration::from_secs(86_400);
 
 impl Condition {
     /// How long until the target is asked again; of the unreachable ones, the one that went first may be back first.
@@ -90,8 +93,24 @@ impl Condition {
     }
 }
 
-/// Worse than any ejection.
-const UNREACHABLE: Duration = Duration::from_secs(86_400);
+/// Why a target is out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Why {
+    Unreachable(Fault),
+    InARow { failures: u32, last: Sign },
+    Trial { last: Sign },
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Unreachable(fault) => f.write_str(fault.id()),
+            Why::InARow { failures: 1, last } => write!(f, "{last}"),
+            Why::InARow { failures, last } => write!(f, "{failures} failures in a row, last {last}"),
+            Why::Trial { last } => write!(f, "it failed its trial: {last}"),
+        }
+    }
+}
 
 /// How far a target is admitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -111,11 +130,13 @@ pub struct Health {
     failures: u32,
     /// Ejections in a row.
     ejections: u32,
+    /// Of the condition, where that is not up.
+    why: Option<Why>,
 }
 
 impl Default for Health {
     fn default() -> Health {
-        Health { condition: Condition::Up { since: None }, failures: 0, ejections: 0 }
+        Health { condition: Condition::Up { since: None }, failures: 0, ejections: 0, why: None }
     }
 }
 
@@ -127,6 +148,11 @@ const SHARE_MIN: f64 = 0.05;
 impl Health {
     pub fn condition(&self) -> Condition {
         self.condition
+    }
+
+    /// Why it is out, in words; `None` while it is up.
+    pub fn why(&self) -> Option<String> {
+        self.why.as_ref().map(ToString::to_string)
     }
 
     /// Ejections in a row so far.
@@ -159,20 +185,25 @@ impl Health {
         let before = self.condition;
         match outcome {
             Outcome::Good => self.good(rules, now),
-            Outcome::Unreachable => {
+            Outcome::Unreachable(fault) => {
                 self.failures += 1;
                 if self.failures >= rules.unreachable_after
                     && !matches!(self.condition, Condition::Unreachable { .. })
                 {
                     self.condition = Condition::Unreachable { since: now };
+                    self.why = Some(Why::Unreachable(fault));
                 }
             }
-            Outcome::Faulty => {
+            Outcome::Faulty(last) => {
                 self.failures += 1;
-                let failed_its_trial = matches!(self.condition, Condition::Trial { .. });
-                let is_up = matches!(self.condition, Condition::Up { .. });
-                if failed_its_trial || (is_up && may_eject && self.failures >= rules.eject_after) {
-                    self.eject(rules, now);
+                let enough = may_eject && self.failures >= rules.eject_after;
+                match self.condition {
+                    Condition::Trial { .. } => self.eject(rules, now, Why::Trial { last }),
+                    Condition::Up { .. } if enough => {
+                        let failures = self.failures;
+                        self.eject(rules, now, Why::InARow { failures, last });
+                    }
+                    Condition::Up { .. } | Condition::Ejected { .. } | Condition::Unreachable { .. } => {}
                 }
             }
         }
@@ -194,12 +225,12 @@ impl Health {
         }
     }
 
-    /// Takes a reachable target out because it does worse than its siblings.
-    pub fn eject(&mut self, rules: &HealthRules, now: Instant) {
+    fn eject(&mut self, rules: &HealthRules, now: Instant, why: Why) {
         let factor = 1u32.checked_shl(self.ejections).unwrap_or(u32::MAX);
         let time = rules.ejection.saturating_mul(factor).min(rules.ejection_max);
         self.ejections += 1;
         self.condition = Condition::Ejected { since: now, until: now + time };
+        self.why = Some(why);
     }
 
     /// A probe or a request has connected.
@@ -212,6 +243,7 @@ impl Health {
 
     fn back(&mut self, now: Instant) {
         self.condition = Condition::Up { since: Some(now) };
+        self.why = None;
     }
 
     /// Whether the target gets the next request, or a part of its share. Asking for it changes nothing; see
@@ -251,13 +283,17 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Outcome::{Faulty, Good, Unreachable};
+    use Outcome::Good;
+
+    const FAULTY: Outcome = Outcome::Faulty(Sign::Fault(Fault::EarlyClose));
+    const REFUSED: Outcome = Outcome::Unreachable(Fault::ConnectRefused);
 
     const RULES: HealthRules = HealthRules {
         unreachable_after: 2,
         eject_after: 3,
         ejection: Duration::from_secs(5),
         ejection_max: Duration::from_secs(60),
+        ejected_max_percent: 50,
         slow_start: Duration::from_secs(10),
     };
 
@@ -289,18 +325,18 @@ mod tests {
     #[test]
     fn failures_in_a_row_eject_for_a_time_that_doubles() {
         let mut run = Run::new();
-        run.observe(0, &[Faulty, Faulty, Good, Faulty, Faulty]);
+        run.observe(0, &[FAULTY, FAULTY, Good, FAULTY, FAULTY]);
         assert_eq!(run.admission(0), Admission::Share(1.0), "never three in a row");
-        run.observe(0, &[Faulty]);
+        run.observe(0, &[FAULTY]);
         assert_eq!((run.admission(4), run.admission(5)), (Admission::No, Admission::Trial));
         run.health.begin_trial(run.at(5));
         assert_eq!(run.admission(6), Admission::No, "one at a time");
-        run.observe(6, &[Faulty]);
+        run.observe(6, &[FAULTY]);
         assert_eq!((run.admission(15), run.admission(16)), (Admission::No, Admission::Trial), "ten seconds");
         for _ in 0..10 {
             run.observe(16, &[]);
             run.health.begin_trial(run.at(16));
-            run.observe(16, &[Faulty]);
+            run.observe(16, &[FAULTY]);
         }
         assert_eq!(
             (run.admission(75), run.admission(76)),
@@ -312,7 +348,7 @@ mod tests {
     #[test]
     fn a_trial_that_goes_well_brings_it_back_slowly() {
         let mut run = Run::new();
-        run.observe(0, &[Faulty, Faulty, Faulty]);
+        run.observe(0, &[FAULTY, FAULTY, FAULTY]);
         run.observe(1, &[Good]);
         assert_eq!(run.admission(1), Admission::No, "that one had begun before");
         run.health.begin_trial(run.at(5));
@@ -325,7 +361,7 @@ mod tests {
     #[test]
     fn a_trial_without_an_outcome_is_followed_by_another() {
         let mut run = Run::new();
-        run.observe(0, &[Faulty, Faulty, Faulty]);
+        run.observe(0, &[FAULTY, FAULTY, FAULTY]);
         run.health.begin_trial(run.at(5));
         assert_eq!((run.admission(14), run.admission(15)), (Admission::No, Admission::Trial));
     }
@@ -333,7 +369,7 @@ mod tests {
     #[test]
     fn a_trial_that_nobody_fit_for_it_begins_is_anybodys_after_a_while() {
         let mut run = Run::new();
-        run.observe(0, &[Faulty, Faulty, Faulty]);
+        run.observe(0, &[FAULTY, FAULTY, FAULTY]);
         assert!(!run.health.is_overdue(run.at(14)));
         assert!(run.health.is_overdue(run.at(15)));
     }
@@ -341,9 +377,9 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_left_to_probes() {
         let mut run = Run::new();
-        run.observe(0, &[Unreachable]);
+        run.observe(0, &[REFUSED]);
         assert_eq!(run.admission(0), Admission::Share(1.0));
-        run.observe(0, &[Unreachable]);
+        run.observe(0, &[REFUSED]);
         assert_eq!(run.admission(1000), Admission::No);
         run.health.reached(run.at(1000));
         assert_eq!(run.admission(1000), Admission::Share(SHARE_MIN));
@@ -353,12 +389,75 @@ mod tests {
     fn the_last_ones_are_not_ejected() {
         let mut run = Run::new();
         for _ in 0..100 {
-            assert_eq!(run.health.observe(&RULES, run.at(0), Faulty, false), None);
+            assert_eq!(run.health.observe(&RULES, run.at(0), FAULTY, false), None);
         }
         assert_eq!(run.admission(0), Admission::Share(1.0));
         assert!(
-            run.health.observe(&RULES, run.at(0), Faulty, true).is_some(),
+            run.health.observe(&RULES, run.at(0), FAULTY, true).is_some(),
             "but as soon as there are others"
         );
+    }
+
+    #[test]
+    fn it_says_why_it_is_out() {
+        let mut run = Run::new();
+        let why = |run: &Run| run.health.why().unwrap_or_default();
+        run.observe(0, &[FAULTY, FAULTY]);
+        assert_eq!(run.health.why(), None);
+        run.observe(0, &[Outcome::Faulty(Sign::Status(503))]);
+        assert_eq!(why(&run), "3 failures in a row, last 503");
+        run.health.begin_trial(run.at(5));
+        run.observe(6, &[FAULTY]);
+        assert_eq!(why(&run), "it failed its trial: early-close");
+        run.health.begin_trial(run.at(16));
+        run.observe(16, &[Good]);
+        assert_eq!(run.health.why(), None);
+        run.observe(16, &[REFUSED, REFUSED]);
+        assert_eq!(why(&run), "connect-refused");
+    }
+
+    #[test]
+    fn without_a_slow_start_a_target_is_back_at_once() {
+        let mut run = Run::new();
+        run.observe(0, &[REFUSED, REFUSED]);
+        run.health.reached(run.at(1));
+        let rules = HealthRules { slow_start: Duration::ZERO, ..RULES };
+        assert_eq!(run.health.admission(&rules, run.at(1)), Admission::Share(1.0));
+    }
+
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever happens to how many targets: never more of them are ejected than may be, and one alone never is.
+        #[test]
+        fn the_ejected_share_never_exceeds_its_cap(
+            targets in 1usize..8,
+            percent in 0u32..=100,
+            events in prop::collection::vec((0usize..8, 0u8..5, 0u64..4_000), 1..300),
+        ) {
+            let rules = HealthRules { ejected_max_percent: percent, ..RULES };
+            let mut fleet = vec![Health::default(); targets];
+            let mut now = Instant::now();
+            for (target, event, millis) in events {
+                now += Duration::from_millis(millis);
+                let out = fleet.iter().filter(|health| !health.is_up()).count();
+                let may_eject = rules.may_eject(out, targets);
+                let health = &mut fleet[target % targets];
+                match event {
+                    0 => { health.observe(&rules, now, Good, may_eject); }
+                    1 | 2 => { health.observe(&rules, now, FAULTY, may_eject); }
+                    3 => { health.observe(&rules, now, REFUSED, may_eject); }
+                    _ => match health.admission(&rules, now) {
+                        Admission::Trial => health.begin_trial(now),
+                        Admission::Share(share) => prop_assert!(share > 0.0 && share <= 1.0),
+                        Admission::No => health.reached(now),
+                    },
+                }
+                let ejected = fleet.iter().filter(|health| matches!(health.condition(),
+                    Condition::Ejected { .. } | Condition::Trial { .. })).count();
+                prop_assert!(ejected * 100 <= percent as usize * targets, "{ejected} of {targets} at {percent}%");
+                prop_assert!(targets > 1 || ejected == 0);
+            }
+        }
     }
 }

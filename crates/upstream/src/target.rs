@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use model::gateway::{Concurrency, Endpoint, Hedge, Scheme};
+use model::gateway::{Concurrency, Endpoint, Health as HealthRules, Hedge, Scheme};
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
 
 use crate::balance::{Candidate, choose};
 use crate::budget::RetryBudget;
-use crate::health::{Admission, Condition, Health, HealthRules, Outcome};
+use crate::health::{Admission, Condition, Health, Outcome};
 use crate::idle_limit::IdleLimit;
 use crate::latency::Latency;
 use crate::limiter::Limiter;
@@ -31,10 +31,12 @@ use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
 pub struct Upstream {
     pub settings: Arc<model::gateway::Upstream>,
     pub targets: Vec<Arc<Target>>,
-    rules: HealthRules,
     budget: Mutex<RetryBudget>,
     pub(crate) room: Arc<WaitingRoom>,
     tail: Tail,
+    /// Held from the count of targets that are out to the ejection of one more: two workers must not take the last place
+    /// for one both.
+    ejecting: Mutex<()>,
     /// Where probes run.
     runtime: tokio::runtime::Handle,
     pub(crate) tls: Option<ClientTls>,
@@ -113,10 +115,10 @@ impl Registry {
         let upstream = Arc::new(Upstream {
             settings: settings.clone(),
             targets,
-            rules: HealthRules::default(),
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             room: self.room(&settings.name),
             tail: Tail::default(),
+            ejecting: Mutex::default(),
             runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
@@ -215,6 +217,10 @@ impl Target {
 }
 
 impl Upstream {
+    fn rules(&self) -> &HealthRules {
+        &self.settings.health
+    }
+
     /// Whether it can go on serving these settings: nothing in them changed, nor in the certificate files they name.
     pub fn is_current_for(&self, settings: &model::gateway::Upstream) -> bool {
         *self.settings == *settings && self.tls_files == tls::files_digest(&settings.tls)
@@ -237,10 +243,10 @@ impl Upstream {
         let mut is_full = false;
         for (index, target) in untried() {
             if !self.has_room(target) {
-                is_full |= target.state.admits(&self.rules, now);
+                is_full |= target.state.admits(self.rules(), now);
                 continue;
             }
-            match target.state.admit(&self.rules, now, may_try) {
+            match target.state.admit(self.rules(), now, may_try) {
                 Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
                 Admission::Trial => return self.slot(index, true),
                 Admission::No => {}
@@ -299,23 +305,26 @@ impl Upstream {
     fn others(&self, tried: u64, now: Instant) -> impl Iterator<Item = &Arc<Target>> {
         self.targets.iter().enumerate().filter_map(move |(index, target)| {
             let was_tried = index < 64 && tried & (1 << index) != 0;
-            (!was_tried && target.state.admits(&self.rules, now)).then_some(target)
+            (!was_tried && target.state.admits(self.rules(), now)).then_some(target)
         })
     }
 
     /// What an attempt says of its target.
     pub fn observe(&self, target: &Arc<Target>, now: Instant, outcome: Outcome) {
         let state = &target.state;
-        if outcome != Outcome::Unreachable && !state.accepted.load(Ordering::Relaxed) {
+        if !matches!(outcome, Outcome::Unreachable(_)) && !state.accepted.load(Ordering::Relaxed) {
             state.accepted.store(true, Ordering::Relaxed);
         }
         if outcome == Outcome::Good && state.lock().is_well() {
             return;
         }
+        let ejecting = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         // Counted before the lock: states are never locked within each other.
         let out = self.targets.iter().filter(|other| !other.state.lock().is_up()).count();
-        let may_eject = (out + 1) * 2 <= self.targets.len();
-        match state.observe(&self.rules, now, outcome, may_eject) {
+        let may_eject = self.rules().may_eject(out, self.targets.len());
+        let changed = state.observe(self.rules(), now, outcome, may_eject);
+        drop(ejecting);
+        match changed {
             Some(Condition::Unreachable { .. }) => self.probe(target),
             Some(Condition::Up { .. }) => self.room.open(now),
             Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
@@ -409,6 +418,11 @@ impl TargetState {
 
     pub fn condition(&self) -> Condition {
         self.lock().condition()
+    }
+
+    /// Why the target is out, in words; `None` while it is up.
+    pub fn why(&self) -> Option<String> {
+        self.lock().why()
     }
 
     /// Ejections in a row so far.

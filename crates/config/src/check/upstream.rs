@@ -12,6 +12,7 @@ use model::gateway::{
 };
 
 use super::files;
+use super::health;
 use super::names::Names;
 use crate::ctx::Ctx;
 use crate::decode::{At, default};
@@ -56,6 +57,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             })
             .collect();
         check_targets(shape, &targets, ctx);
+        health::check(&shape.health, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         check_queue(&shape.queue, ctx);
         check_retries(&shape.retries, ctx);
@@ -174,6 +176,7 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
             standing_wait: shape.queue.standing_wait.0,
         },
         request_buffering: request_buffering(&shape.request_buffering.0),
+        health: health::rules(&shape.health),
         tls,
         proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
     }

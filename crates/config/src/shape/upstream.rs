@@ -2,7 +2,7 @@
 
 use model::gateway::ProxyProtocolVersion;
 
-use super::{Certificate, shape};
+use super::{Certificate, Health, shape};
 use crate::decode::{HasShort, List, Short};
 use crate::scalar::{
     ConcurrencyText, FilePath, HedgeText, Limited, Name, ServerName, Size, TargetUrl, Time, Whole,
@@ -14,8 +14,8 @@ shape! {
         /// What routes call it.
         name: Name [required] "shop";
         /// Where requests go; each one is a URL, or keys with values. Of two picked by chance, the one that will answer
-        /// sooner gets a request, by its latency and the requests it has. One that cannot be reached, or fails five times
-        /// in a row, gets none for a while.
+        /// sooner gets a request, by its latency and the requests it has. One that cannot be reached, or fails too often, gets
+        /// none for a while (`health`).
         targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
         /// How long the steps of an attempt may take.
         timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
@@ -33,6 +33,8 @@ shape! {
         queue: Queue [= "{}"] "{ length: 200 }";
         /// Whether a request body is read before a target is taken; `false` is short for switching that off.
         request_buffering: Short<RequestBuffering> [= "{}"] "false";
+        /// When a target gets no requests for a while.
+        health: Health [= "{}"] "{ ejection: 10s }";
         /// TLS towards `https://` targets.
         tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
         /// Begin each connection with a PROXY protocol header that names the client.

@@ -1,0 +1,27 @@
+//! When a target of an upstream is taken out, and how it comes back.
+
+use std::time::Duration;
+
+/// The rules for all targets of an upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Connections in a row that could not be made, after which only probes go there. Default 1.
+    pub unreachable_after: u32,
+    /// Failures in a row of attempts that did reach it, after which it is ejected. Default 5.
+    pub eject_after: u32,
+    /// The first ejection; each further one in a row lasts twice as long. Default 5 s.
+    pub ejection: Duration,
+    /// The longest ejection. Default 5 min.
+    pub ejection_max: Duration,
+    /// The share of targets that may be out by ejection, 0 to 100. Default 50.
+    pub ejected_max_percent: u32,
+    /// From a target's return to its full share; zero is at once. Default 10 s.
+    pub slow_start: Duration,
+}
+
+impl Health {
+    /// Whether one more target may be ejected when so many of them are out for whatever reason. One that is alone never is.
+    pub fn may_eject(&self, out: usize, targets: usize) -> bool {
+        targets > 1 && (out + 1) * 100 <= self.ejected_max_percent as usize * targets
+    }
+}
