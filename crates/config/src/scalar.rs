@@ -20,7 +20,7 @@ pub(crate) use name::{
     CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,
 };
 pub(crate) use path::{PathPattern, PathRewrite, PrefixPath};
-pub(crate) use percent::Percent;
+pub(crate) use percent::{Percent, PercentOrOff};
 pub(crate) use target::TargetUrl;
 
 /// Everything that can be asked of a scalar, for tests: `= VALUE` or `! MESSAGE (HINT)`.

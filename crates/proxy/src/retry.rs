@@ -76,7 +76,11 @@ pub(crate) fn outcome(failure: &Failure, was_stale: bool) -> Option<Outcome> {
 
 /// What an answer says of its target.
 pub(crate) fn outcome_of_status(status: u16) -> Outcome {
-    if is_bad_answer(status) { Outcome::Faulty(Sign::Status(status)) } else { Outcome::Good }
+    match status {
+        _ if is_bad_answer(status) => Outcome::Faulty(Sign::Status(status)),
+        500..=599 => Outcome::Error(status),
+        _ => Outcome::Good,
+    }
 }
 
 #[cfg(test)]

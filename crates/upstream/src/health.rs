@@ -14,11 +14,16 @@ use std::time::{Duration, Instant};
 use model::Fault;
 use model::gateway::Health as HealthRules;
 
+use crate::failure_share::Excess;
+
 /// What an attempt says of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It answered, and not with a failure of its own.
     Good,
+    /// It answered 500 to 599, but not that it cannot serve now. It may be the way of its application to refuse a request;
+    /// the share of such answers shows whether it is.
+    Error(u16),
     /// No connection could be made.
     Unreachable(Fault),
     /// It was reached and failed.
@@ -99,6 +104,7 @@ enum Why {
     Unreachable(Fault),
     InARow { failures: u32, last: Sign },
     Trial { last: Sign },
+    Share { own_percent: u32, others_percent: u32 },
 }
 
 impl fmt::Display for Why {
@@ -108,6 +114,9 @@ impl fmt::Display for Why {
             Why::InARow { failures: 1, last } => write!(f, "{last}"),
             Why::InARow { failures, last } => write!(f, "{failures} failures in a row, last {last}"),
             Why::Trial { last } => write!(f, "it failed its trial: {last}"),
+            Why::Share { own_percent, others_percent } => {
+                write!(f, "{own_percent}% of its requests failed, {others_percent}% of the others'")
+            }
         }
     }
 }
@@ -132,11 +141,19 @@ pub struct Health {
     ejections: u32,
     /// Of the condition, where that is not up.
     why: Option<Why>,
+    /// The last ejection was for its share of failures.
+    for_share: bool,
 }
 
 impl Default for Health {
     fn default() -> Health {
-        Health { condition: Condition::Up { since: None }, failures: 0, ejections: 0, why: None }
+        Health {
+            condition: Condition::Up { since: None },
+            failures: 0,
+            ejections: 0,
+            why: None,
+            for_share: false,
+        }
     }
 }
 
@@ -184,7 +201,7 @@ impl Health {
     ) -> Option<Condition> {
         let before = self.condition;
         match outcome {
-            Outcome::Good => self.good(rules, now),
+            Outcome::Good | Outcome::Error(_) => self.good(rules, now),
             Outcome::Unreachable(fault) => {
                 self.failures += 1;
                 if self.failures >= rules.unreachable_after
@@ -229,8 +246,27 @@ impl Health {
         let factor = 1u32.checked_shl(self.ejections).unwrap_or(u32::MAX);
         let time = rules.ejection.saturating_mul(factor).min(rules.ejection_max);
         self.ejections += 1;
+        self.for_share = match why {
+            Why::Share { .. } => true,
+            // Still for what it was ejected for first.
+            Why::Trial { .. } => self.for_share,
+            Why::InARow { .. } | Why::Unreachable(_) => false,
+        };
         self.condition = Condition::Ejected { since: now, until: now + time };
         self.why = Some(why);
+    }
+
+    /// Takes a target out that fails a larger share of its requests than its siblings.
+    pub(crate) fn eject_for_share(&mut self, rules: &HealthRules, now: Instant, excess: Excess) {
+        if let Condition::Up { .. } = self.condition {
+            let Excess { own_percent, others_percent, .. } = excess;
+            self.eject(rules, now, Why::Share { own_percent, others_percent });
+        }
+    }
+
+    /// Whether an error of its application is what it is on trial for.
+    pub(crate) fn is_tried_for_share(&self) -> bool {
+        self.for_share && matches!(self.condition, Condition::Trial { .. })
     }
 
     /// A probe or a request has connected.
@@ -295,6 +331,7 @@ mod tests {
         ejection_max: Duration::from_secs(60),
         ejected_max_percent: 50,
         slow_start: Duration::from_secs(10),
+        failure_share: None,
     };
 
     struct Run {
@@ -414,6 +451,28 @@ mod tests {
         assert_eq!(run.health.why(), None);
         run.observe(16, &[REFUSED, REFUSED]);
         assert_eq!(why(&run), "connect-refused");
+    }
+
+    #[test]
+    fn a_share_of_failures_ejects_and_its_trial_is_for_that() {
+        let mut run = Run::new();
+        let excess = Excess { index: 0, own_percent: 47, others_percent: 3 };
+        run.health.eject_for_share(&RULES, run.at(0), excess);
+        assert_eq!(run.health.why().as_deref(), Some("47% of its requests failed, 3% of the others'"));
+        run.health.begin_trial(run.at(5));
+        assert!(run.health.is_tried_for_share());
+        run.observe(6, &[FAULTY]);
+        run.health.begin_trial(run.at(16));
+        assert!(run.health.is_tried_for_share(), "still for that");
+        run.observe(16, &[Outcome::Error(500)]);
+        assert_eq!(
+            run.admission(16),
+            Admission::Share(SHARE_MIN),
+            "the caller says what an error means here"
+        );
+        run.health.eject_for_share(&RULES, run.at(26), excess);
+        run.health.eject_for_share(&RULES, run.at(27), excess);
+        assert_eq!((run.admission(45), run.admission(46)), (Admission::No, Admission::Trial), "once");
     }
 
     #[test]

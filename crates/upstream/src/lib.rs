@@ -10,6 +10,7 @@ pub mod buffers;
 mod connection;
 mod dial;
 mod failure;
+mod failure_share;
 pub mod health;
 mod http1;
 mod http2;

@@ -15,7 +15,8 @@ use smallvec::SmallVec;
 
 use crate::balance::{Candidate, choose};
 use crate::budget::RetryBudget;
-use crate::health::{Admission, Condition, Health, Outcome};
+use crate::failure_share::{FailureShares, Tally};
+use crate::health::{Admission, Condition, Health, Outcome, Sign};
 use crate::idle_limit::IdleLimit;
 use crate::latency::Latency;
 use crate::limiter::Limiter;
@@ -36,7 +37,7 @@ pub struct Upstream {
     tail: Tail,
     /// Held from the count of targets that are out to the ejection of one more: two workers must not take the last place
     /// for one both.
-    ejecting: Mutex<()>,
+    ejecting: Mutex<FailureShares>,
     /// Where probes run.
     runtime: tokio::runtime::Handle,
     pub(crate) tls: Option<ClientTls>,
@@ -67,6 +68,7 @@ pub struct TargetState {
     accepted: AtomicBool,
     /// It was seen to acknowledge data after its FIN: what it did not answer may still have been executed.
     takes_after_fin: AtomicBool,
+    tally: Tally,
     pub latency: Latency,
     pub idle_limit: IdleLimit,
     pub(crate) limiter: Limiter,
@@ -118,7 +120,7 @@ impl Registry {
             budget: Mutex::new(RetryBudget::new(Instant::now())),
             room: self.room(&settings.name),
             tail: Tail::default(),
-            ejecting: Mutex::default(),
+            ejecting: Mutex::new(FailureShares::new(settings.targets.len())),
             runtime: self.resolver.runtime().clone(),
             tls,
             tls_files,
@@ -315,20 +317,52 @@ impl Upstream {
         if !matches!(outcome, Outcome::Unreachable(_)) && !state.accepted.load(Ordering::Relaxed) {
             state.accepted.store(true, Ordering::Relaxed);
         }
+        match outcome {
+            Outcome::Good => state.tally.good(),
+            Outcome::Error(_) | Outcome::Faulty(_) => state.tally.failed(),
+            Outcome::Unreachable(_) => {}
+        }
         if outcome == Outcome::Good && state.lock().is_well() {
             return;
         }
-        let ejecting = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Counted before the lock: states are never locked within each other.
-        let out = self.targets.iter().filter(|other| !other.state.lock().is_up()).count();
-        let may_eject = self.rules().may_eject(out, self.targets.len());
-        let changed = state.observe(self.rules(), now, outcome, may_eject);
-        drop(ejecting);
-        match changed {
+        match self.judge(state, now, outcome) {
             Some(Condition::Unreachable { .. }) => self.probe(target),
             Some(Condition::Up { .. }) => self.room.open(now),
             Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
         }
+    }
+
+    /// Moves the states of the target, and of one that does worse than its siblings. Gives the target's new condition if it
+    /// changed.
+    fn judge(&self, state: &TargetState, now: Instant, outcome: Outcome) -> Option<Condition> {
+        let rules = self.rules();
+        let mut shares = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
+        let tallies = || self.targets.iter().map(|other| other.state.tally.now());
+        let outcome = match (outcome, &rules.failure_share) {
+            (Outcome::Error(status), Some(share)) if state.lock().is_tried_for_share() => {
+                let index = self.targets.iter().position(|target| std::ptr::eq(&*target.state, state));
+                let fails = shares.are_others_well(share, now, tallies(), index.unwrap_or_default());
+                if fails { Outcome::Faulty(Sign::Status(status)) } else { outcome }
+            }
+            _ => outcome,
+        };
+        let may_eject = self.may_eject();
+        let changed = state.observe(rules, now, outcome, may_eject);
+        if let (Some(share), Outcome::Error(_) | Outcome::Faulty(_)) = (&rules.failure_share, outcome)
+            && let Some(excess) = shares.look(share, now, tallies())
+            && self.may_eject()
+            && let Some(worst) = self.targets.get(excess.index)
+        {
+            worst.state.lock().eject_for_share(rules, now, excess);
+            shares.forget(excess.index);
+        }
+        changed
+    }
+
+    /// Whether one more target may be ejected. Asked before a state is locked: they are never locked within each other.
+    fn may_eject(&self) -> bool {
+        let out = self.targets.iter().filter(|target| !target.state.lock().is_up()).count();
+        self.rules().may_eject(out, self.targets.len())
     }
 
     /// Watches a target that cannot be reached.

@@ -1,6 +1,6 @@
 //! The rules of health.
 
-use model::gateway::Health;
+use model::gateway::{FailureShare, Health};
 
 use crate::ctx::Ctx;
 use crate::decode::At;
@@ -14,6 +14,11 @@ pub(crate) fn rules(shape: &shape::Health) -> Health {
         ejection_max: shape.ejection_max.0,
         ejected_max_percent: shape.ejected_max.0,
         slow_start: shape.slow_start.0,
+        failure_share: shape.failure_share_margin.0.map(|margin_percent| FailureShare {
+            margin_percent,
+            window: shape.failure_share_window.0,
+            requests_min: shape.failure_share_requests.number(),
+        }),
     }
 }
 
@@ -27,6 +32,14 @@ pub(crate) fn check(shape: &At<shape::Health>, ctx: &mut Ctx) {
             first.0, longest.0
         );
         ctx.error_with(place, message, "set both, the first ejection and the longest one");
+    }
+    let (window, requests) = (&shape.failure_share_window, &shape.failure_share_requests);
+    for (given, place) in [(window.given, window.place), (requests.given, requests.place)] {
+        if given && shape.failure_share_margin.0.is_none() {
+            let message =
+                "failure-share-margin: it is off, so that the settings of failure shares have no effect";
+            ctx.warn(place, message, "remove this one, or the word `off`");
+        }
     }
     if shape.ejected_max.0 == 0 && (shape.eject_after.given || first.given || longest.given) {
         let place = shape.ejected_max.place;

@@ -24,6 +24,32 @@ impl<const MIN: u32, const MAX: u32> Scalar for Percent<MIN, MAX> {
     }
 }
 
+/// A percentage, or `off`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PercentOrOff<const MIN: u32, const MAX: u32>(pub(crate) Option<u32>);
+
+impl<const MIN: u32, const MAX: u32> Scalar for PercentOrOff<MIN, MAX> {
+    fn kind() -> Kind {
+        let kind = Percent::<MIN, MAX>::kind();
+        Kind {
+            name: format!("{} or off", kind.name),
+            expected: format!("{}, or off", kind.expected),
+            json: Json::Text(Some("^([0-9]+%|off)$")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match text {
+            "off" => Ok(PercentOrOff(None)),
+            "none" | "never" | "no" | "false" | "0" | "0%" => Err(Self::unlike().hint("write `off`")),
+            _ => match Percent::<MIN, MAX>::parse(text) {
+                Ok(Percent(percent)) => Ok(PercentOrOff(Some(percent))),
+                Err(complaint) => Err(Complaint { message: Self::unlike().message, ..complaint }),
+            },
+        }
+    }
+}
+
 /// People write `50`, `50 %` and `0.5` for 50%.
 fn hint(text: &str, complaint: Complaint) -> Complaint {
     let bare = text.strip_suffix('%').unwrap_or(text).trim();
@@ -55,5 +81,16 @@ mod tests {
         check("half", unlike);
         check("%", unlike);
         check("-1%", unlike);
+    }
+
+    #[test]
+    fn percentages_that_can_be_switched_off() {
+        let show = |PercentOrOff(percent): PercentOrOff<1, 100>| format!("{percent:?}");
+        let check = |text: &str, expected: &str| check(text, show, expected);
+        check("30%", "= Some(30)");
+        check("off", "= None");
+        let unlike = "! must be a percentage from 1% to 100%, or off";
+        check("never", &format!("{unlike} (write `off`)"));
+        check("30", &format!("{unlike} (write `30%`)"));
     }
 }

@@ -1,7 +1,7 @@
 //! When targets are taken out, and how they come back.
 
 use super::shape;
-use crate::scalar::{Percent, Time, Whole};
+use crate::scalar::{Percent, PercentOrOff, Time, Whole};
 
 shape! {
     /// When a target gets no requests for a while. What attempts show is counted per process, for all workers together.
@@ -20,6 +20,13 @@ shape! {
         /// The share of the targets that may be out for an ejection to follow: above it, the failing ones stay. With `0%`
         /// none is ever ejected.
         ejected_max: Percent<0, 100> [= "50%"] "30%";
+        /// A target is ejected as well when the share of its requests that failed, or were answered 500 to 599, is so many
+        /// points above that of the other targets together. An upstream that fails as a whole loses nobody.
+        failure_share_margin: PercentOrOff<1, 99> [= "30%"] "off";
+        /// Over which time shares are compared.
+        failure_share_window: Time<1000> [= "10s"] "1m";
+        /// Requests that a target must have had in that time.
+        failure_share_requests: Whole<1, 1_000_000> [= "20"] "100";
         /// From a target's return to its full share of the requests, which grows with the time. `0s`: at once.
         slow_start: Time<0> [= "10s"] "30s";
     }

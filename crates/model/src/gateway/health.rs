@@ -17,6 +17,19 @@ pub struct Health {
     pub ejected_max_percent: u32,
     /// From a target's return to its full share; zero is at once. Default 10 s.
     pub slow_start: Duration,
+    /// Ejection of a target that fails a larger share of its requests than its siblings; `None` is off.
+    pub failure_share: Option<FailureShare>,
+}
+
+/// When a target fails too large a share of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FailureShare {
+    /// Points above the share of its siblings. Default 30.
+    pub margin_percent: u32,
+    /// What is compared came within this time. Default 10 s.
+    pub window: Duration,
+    /// Of the target itself, within the window. Default 20.
+    pub requests_min: u32,
 }
 
 impl Health {

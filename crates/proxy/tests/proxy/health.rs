@@ -43,3 +43,48 @@ async fn ejections_follow_their_settings() {
     }
     assert_eq!(target(&mut gateway, 0).condition(), upstream::health::Condition::Up { since: None });
 }
+
+#[tokio::test]
+async fn a_target_that_answers_500_more_often_than_its_siblings_is_ejected() {
+    let (bad, good) = (saying("500 Internal Server Error"), saying("200 OK"));
+    let mut gateway = Gateway::start(&several(&[&bad, &good], "health: { ejection: 1m }"));
+    let mut client = gateway.client().await;
+    let state = target(&mut gateway, 0);
+    testkit::within("an ejection", async {
+        while state.why().is_none() {
+            client.get("/").await;
+        }
+    })
+    .await;
+    let why = state.why().unwrap();
+    assert!(why.starts_with("100% of its requests failed, "), "{why}");
+    let before = bad.requests().len();
+    for _ in 0..20 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    assert_eq!(bad.requests().len(), before);
+}
+
+#[tokio::test]
+async fn where_all_targets_answer_500_or_there_is_one_nobody_is_ejected() {
+    let bad = [saying("500 Internal Server Error"), saying("500 Internal Server Error")];
+    for targets in [&[&bad[0], &bad[1]][..], &[&bad[0]]] {
+        let mut gateway = Gateway::start(&several(targets, "health: { failure-share-requests: 5 }"));
+        let mut client = gateway.client().await;
+        let conditions: Vec<_> = (0..targets.len()).map(|index| target(&mut gateway, index)).collect();
+        // Both have shown what they do.
+        testkit::within("answers of all", async {
+            while conditions
+                .iter()
+                .any(|state| state.attempts.load(std::sync::atomic::Ordering::Relaxed) < 10)
+            {
+                assert_eq!(client.get("/").await.status, 500);
+            }
+        })
+        .await;
+        if targets.len() == 1 {
+            assert_eq!(conditions[0].why(), None);
+        }
+        assert!(conditions.iter().any(|state| state.why().is_none()));
+    }
+}
