@@ -138,7 +138,7 @@ impl Process {
             ));
         }
         let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
-        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
+        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current())).telling(output::warn);
         let server = Server::start(gateway.clone(), registry)
             .map_err(|StartError(reasons)| anyhow::anyhow!("failed to start:\n  {}", reasons.join("\n  ")))?;
         let (around, admin_token) = match Around::bind(&checked, &data, &database).await {

@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod check;
 mod concurrency;
 mod hedge;
 mod host;
@@ -13,9 +14,10 @@ mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
 pub(crate) use amount::{Limited, Size, Time, Whole};
+pub(crate) use check::{CheckPath, GrpcService, StatusRange};
 pub(crate) use concurrency::ConcurrencyText;
 pub(crate) use hedge::HedgeText;
-pub(crate) use host::{HostPattern, HostSent, ServerName};
+pub(crate) use host::{HostAndPort, HostPattern, HostSent, ServerName};
 pub(crate) use name::{
     CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,
 };

@@ -12,7 +12,7 @@ mod service;
 mod upstream;
 
 pub(crate) use consumer::Consumer;
-pub(crate) use health::Health;
+pub(crate) use health::{Check, Health};
 pub(crate) use listener::{Certificate, Listener, ListenerLimits, ListenerTimeouts};
 pub(crate) use policy::{ApiKey, Policy};
 pub(crate) use root::Root;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::health::{FailureShare, Health};
+pub use self::health::{Check, CheckKind, FailureShare, Health};
 use crate::{ByteSize, Method, Secret};
 
 /// Everything that is served.

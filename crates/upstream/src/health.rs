@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use model::Fault;
-use model::gateway::Health as HealthRules;
+use model::gateway::{Check, Health as HealthRules};
 
 use crate::failure_share::Excess;
 
@@ -68,10 +68,15 @@ pub enum Condition {
         since: Instant,
         until: Instant,
     },
+    /// Its checks fail: only they go there.
+    Down {
+        since: Instant,
+    },
 }
 
-/// Worse than any ejection.
-const UNREACHABLE: Duration = Duration::from_secs(86_400);
+/// Worse than any ejection, and the first one worse than the second.
+const UNREACHABLE: Duration = Duration::from_secs(2 * 86_400);
+const DOWN: Duration = Duration::from_secs(86_400);
 
 impl Condition {
     /// How long until the target is asked again; of the unreachable ones, the one that went first may be back first.
@@ -81,6 +86,8 @@ impl Condition {
             Condition::Ejected { until, .. } | Condition::Trial { until, .. } => {
                 until.saturating_duration_since(now)
             }
+            // It can be reached, and may serve whatever its checks say.
+            Condition::Down { .. } => DOWN,
             Condition::Unreachable { since } => {
                 UNREACHABLE.saturating_sub(now.saturating_duration_since(since))
             }
@@ -94,6 +101,7 @@ impl Condition {
             Condition::Unreachable { .. } => "unreachable",
             Condition::Ejected { .. } => "ejected",
             Condition::Trial { .. } => "on-trial",
+            Condition::Down { .. } => "down",
         }
     }
 }
@@ -143,6 +151,17 @@ pub struct Health {
     why: Option<Why>,
     /// The last ejection was for its share of failures.
     for_share: bool,
+    checks: Checks,
+}
+
+/// What active checks say.
+#[derive(Clone, Debug, Default)]
+struct Checks {
+    /// In a row, up to now.
+    passed: u32,
+    failed: u32,
+    /// Since when they keep the target out, and the last failure.
+    down: Option<(Instant, Box<str>)>,
 }
 
 impl Default for Health {
@@ -153,6 +172,7 @@ impl Default for Health {
             ejections: 0,
             why: None,
             for_share: false,
+            checks: Checks::default(),
         }
     }
 }
@@ -163,13 +183,58 @@ const TRIAL_MAX: Duration = Duration::from_secs(10);
 const SHARE_MIN: f64 = 0.05;
 
 impl Health {
+    /// What keeps it out most: a target that cannot be reached need not be checked to be out, and one whose checks fail needs
+    /// no trial.
     pub fn condition(&self) -> Condition {
-        self.condition
+        match (self.condition, &self.checks.down) {
+            (Condition::Unreachable { .. }, _) | (_, None) => self.condition,
+            (_, Some((since, _))) => Condition::Down { since: *since },
+        }
     }
 
     /// Why it is out, in words; `None` while it is up.
     pub fn why(&self) -> Option<String> {
-        self.why.as_ref().map(ToString::to_string)
+        match (self.condition(), &self.checks.down) {
+            (Condition::Down { .. }, Some((_, why))) => Some(why.to_string()),
+            _ => self.why.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// What came of a check; `Err` says what failed. Gives the new condition if it changed.
+    pub(crate) fn checked(
+        &mut self,
+        check: &Check,
+        now: Instant,
+        result: Result<(), &str>,
+    ) -> Option<Condition> {
+        let before = self.condition();
+        match result {
+            Ok(()) => {
+                (self.checks.passed, self.checks.failed) = (self.checks.passed.saturating_add(1), 0);
+                if self.checks.passed >= check.rise && self.checks.down.take().is_some() && self.is_admitted()
+                {
+                    self.back(now);
+                }
+            }
+            Err(why) => {
+                (self.checks.failed, self.checks.passed) = (self.checks.failed.saturating_add(1), 0);
+                if self.checks.failed >= check.fall {
+                    let since = self.checks.down.take().map_or(now, |(since, _)| since);
+                    self.checks.down = Some((since, why.into()));
+                }
+            }
+        }
+        Some(self.condition()).filter(|condition| *condition != before)
+    }
+
+    /// There are no checks any more that could bring it back.
+    pub(crate) fn unchecked(&mut self) {
+        self.checks = Checks::default();
+    }
+
+    /// Requests do not speak against it.
+    fn is_admitted(&self) -> bool {
+        matches!(self.condition, Condition::Up { .. })
     }
 
     /// Ejections in a row so far.
@@ -188,7 +253,7 @@ impl Health {
     }
 
     pub fn is_up(&self) -> bool {
-        matches!(self.condition, Condition::Up { .. })
+        self.is_admitted() && self.checks.down.is_none()
     }
 
     /// What came of an attempt. `may_eject`: enough others are left. Gives the new condition if it changed.
@@ -199,7 +264,7 @@ impl Health {
         outcome: Outcome,
         may_eject: bool,
     ) -> Option<Condition> {
-        let before = self.condition;
+        let before = self.condition();
         match outcome {
             Outcome::Good | Outcome::Error(_) => self.good(rules, now),
             Outcome::Unreachable(fault) => {
@@ -220,11 +285,14 @@ impl Health {
                         let failures = self.failures;
                         self.eject(rules, now, Why::InARow { failures, last });
                     }
-                    Condition::Up { .. } | Condition::Ejected { .. } | Condition::Unreachable { .. } => {}
+                    Condition::Up { .. }
+                    | Condition::Ejected { .. }
+                    | Condition::Unreachable { .. }
+                    | Condition::Down { .. } => {}
                 }
             }
         }
-        Some(self.condition).filter(|condition| *condition != before)
+        Some(self.condition()).filter(|condition| *condition != before)
     }
 
     fn good(&mut self, rules: &HealthRules, now: Instant) {
@@ -237,7 +305,7 @@ impl Health {
                 }
             }
             // An attempt that began before the ejection proves nothing about what came after.
-            Condition::Ejected { .. } => {}
+            Condition::Ejected { .. } | Condition::Down { .. } => {}
             Condition::Unreachable { .. } | Condition::Trial { .. } => self.back(now),
         }
     }
@@ -285,14 +353,14 @@ impl Health {
     /// Whether the target gets the next request, or a part of its share. Asking for it changes nothing; see
     /// [`Health::begin_trial`].
     pub fn admission(&self, rules: &HealthRules, now: Instant) -> Admission {
-        match self.condition {
+        match self.condition() {
             Condition::Up { since: None } => Admission::Share(1.0),
             Condition::Up { since: Some(since) } => {
                 let back_for = now.saturating_duration_since(since).as_secs_f64();
                 let full = rules.slow_start.as_secs_f64();
                 Admission::Share(if back_for >= full { 1.0 } else { (back_for / full).max(SHARE_MIN) })
             }
-            Condition::Unreachable { .. } => Admission::No,
+            Condition::Unreachable { .. } | Condition::Down { .. } => Admission::No,
             Condition::Ejected { until, .. } | Condition::Trial { until, .. } if now >= until => {
                 Admission::Trial
             }
@@ -302,9 +370,9 @@ impl Health {
 
     /// Whether a trial is due that nobody fit for it has begun: any request may then.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
-        match self.condition {
+        match self.condition() {
             Condition::Ejected { until, .. } | Condition::Trial { until, .. } => now >= until + TRIAL_MAX,
-            Condition::Up { .. } | Condition::Unreachable { .. } => false,
+            Condition::Up { .. } | Condition::Unreachable { .. } | Condition::Down { .. } => false,
         }
     }
 
@@ -332,6 +400,15 @@ mod tests {
         ejected_max_percent: 50,
         slow_start: Duration::from_secs(10),
         failure_share: None,
+        check: None,
+    };
+
+    const CHECK: Check = Check {
+        kind: model::gateway::CheckKind::Tcp,
+        interval: Duration::from_secs(1),
+        timeout: Duration::from_secs(1),
+        rise: 2,
+        fall: 3,
     };
 
     struct Run {
@@ -476,6 +553,58 @@ mod tests {
     }
 
     #[test]
+    fn checks_take_a_target_out_and_bring_it_back_slowly() {
+        let mut run = Run::new();
+        let at = run.at(0);
+        let check = |run: &mut Run, result| run.health.checked(&CHECK, at, result);
+        assert_eq!(check(&mut run, Err("500")), None);
+        assert_eq!(check(&mut run, Err("500")), None);
+        assert_eq!(check(&mut run, Ok(())), None);
+        assert_eq!(check(&mut run, Err("500")), None);
+        assert_eq!(check(&mut run, Err("501")), None, "never three in a row");
+        assert_eq!(check(&mut run, Err("502")), Some(Condition::Down { since: at }));
+        assert_eq!(check(&mut run, Err("503")), None);
+        assert_eq!((run.admission(100), run.health.why().as_deref()), (Admission::No, Some("503")));
+        run.observe(100, &[Good]);
+        assert_eq!(run.admission(100), Admission::No, "only checks bring it back");
+        assert_eq!(check(&mut run, Ok(())), None);
+        assert_eq!(check(&mut run, Ok(())), Some(Condition::Up { since: Some(at) }));
+        assert_eq!(run.admission(0), Admission::Share(SHARE_MIN));
+        assert_eq!(run.health.why(), None);
+    }
+
+    #[test]
+    fn checks_and_requests_do_not_overrule_each_other() {
+        let mut run = Run::new();
+        run.observe(0, &[FAULTY, FAULTY, FAULTY]);
+        for _ in 0..5 {
+            run.health.checked(&CHECK, run.at(1), Ok(()));
+        }
+        assert_eq!(run.admission(1), Admission::No, "its ejection goes on");
+        for _ in 0..3 {
+            run.health.checked(&CHECK, run.at(1), Err("500"));
+        }
+        assert_eq!(run.admission(5), Admission::No, "no trial while it is down");
+        run.observe(6, &[REFUSED, REFUSED]);
+        assert_eq!(run.health.condition().id(), "unreachable");
+        run.health.reached(run.at(7));
+        assert_eq!(run.health.condition().id(), "down", "its application is not up yet");
+        run.health.checked(&CHECK, run.at(8), Ok(()));
+        run.health.checked(&CHECK, run.at(9), Ok(()));
+        assert_eq!(run.admission(9), Admission::Share(SHARE_MIN));
+    }
+
+    #[test]
+    fn a_target_that_is_not_checked_any_more_is_not_down_for_ever() {
+        let mut run = Run::new();
+        for _ in 0..3 {
+            run.health.checked(&CHECK, run.at(0), Err("500"));
+        }
+        run.health.unchecked();
+        assert_eq!(run.admission(0), Admission::Share(1.0));
+    }
+
+    #[test]
     fn without_a_slow_start_a_target_is_back_at_once() {
         let mut run = Run::new();
         run.observe(0, &[REFUSED, REFUSED]);
@@ -492,7 +621,7 @@ mod tests {
         fn the_ejected_share_never_exceeds_its_cap(
             targets in 1usize..8,
             percent in 0u32..=100,
-            events in prop::collection::vec((0usize..8, 0u8..5, 0u64..4_000), 1..300),
+            events in prop::collection::vec((0usize..8, 0u8..7, 0u64..4_000), 1..300),
         ) {
             let rules = HealthRules { ejected_max_percent: percent, ..RULES };
             let mut fleet = vec![Health::default(); targets];
@@ -506,6 +635,8 @@ mod tests {
                     0 => { health.observe(&rules, now, Good, may_eject); }
                     1 | 2 => { health.observe(&rules, now, FAULTY, may_eject); }
                     3 => { health.observe(&rules, now, REFUSED, may_eject); }
+                    4 => { health.checked(&CHECK, now, Ok(())); }
+                    5 => { health.checked(&CHECK, now, Err("500")); }
                     _ => match health.admission(&rules, now) {
                         Admission::Trial => health.begin_trial(now),
                         Admission::Share(share) => prop_assert!(share > 0.0 && share <= 1.0),

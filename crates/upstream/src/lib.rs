@@ -7,6 +7,7 @@ mod balance;
 pub mod body;
 mod budget;
 pub mod buffers;
+mod check;
 mod connection;
 mod dial;
 mod failure;

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::balance::{Candidate, choose};
 use crate::budget::RetryBudget;
+use crate::check;
 use crate::failure_share::{FailureShares, Tally};
 use crate::health::{Admission, Condition, Health, Outcome, Sign};
 use crate::idle_limit::IdleLimit;
@@ -38,8 +39,9 @@ pub struct Upstream {
     /// Held from the count of targets that are out to the ejection of one more: two workers must not take the last place
     /// for one both.
     ejecting: Mutex<FailureShares>,
-    /// Where probes run.
+    /// Where probes and checks run.
     runtime: tokio::runtime::Handle,
+    notices: Notices,
     pub(crate) tls: Option<ClientTls>,
     /// The state of the certificate files it was made from.
     tls_files: u64,
@@ -69,6 +71,7 @@ pub struct TargetState {
     /// It was seen to acknowledge data after its FIN: what it did not answer may still have been executed.
     takes_after_fin: AtomicBool,
     tally: Tally,
+    pub(crate) checks: check::Checks,
     pub latency: Latency,
     pub idle_limit: IdleLimit,
     pub(crate) limiter: Limiter,
@@ -93,11 +96,32 @@ pub struct Registry {
     states: Mutex<States>,
     rooms: Mutex<Rooms>,
     next_id: AtomicU64,
+    notices: Notices,
+}
+
+/// Takes what people should know: one sentence each.
+#[derive(Clone)]
+struct Notices(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl std::fmt::Debug for Notices {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Notices")
+    }
 }
 
 impl Registry {
     pub fn new(resolver: Arc<Resolver>) -> Registry {
-        Registry { resolver, states: Mutex::default(), rooms: Mutex::default(), next_id: AtomicU64::new(1) }
+        let notices = Notices(Arc::new(|_| {}));
+        let (states, rooms) = (Mutex::default(), Mutex::default());
+        Registry { resolver, states, rooms, next_id: AtomicU64::new(1), notices }
+    }
+
+    /// Upstreams made from now on tell what people should know: a check that can never pass, a target that its checks take
+    /// out or bring back.
+    #[must_use]
+    pub fn telling(mut self, notice: impl Fn(&str) + Send + Sync + 'static) -> Registry {
+        self.notices = Notices(Arc::new(notice));
+        self
     }
 
     /// Makes an upstream ready to serve. An unchanged one is to be kept by the caller, with its connections.
@@ -122,6 +146,7 @@ impl Registry {
             tail: Tail::default(),
             ejecting: Mutex::new(FailureShares::new(settings.targets.len())),
             runtime: self.resolver.runtime().clone(),
+            notices: self.notices.clone(),
             tls,
             tls_files,
         });
@@ -132,6 +157,7 @@ impl Registry {
                 upstream.probe(target);
             }
         }
+        upstream.begin_checks();
         Ok(upstream)
     }
 
@@ -327,7 +353,8 @@ impl Upstream {
         }
         match self.judge(state, now, outcome) {
             Some(Condition::Unreachable { .. }) => self.probe(target),
-            Some(Condition::Up { .. }) => self.room.open(now),
+            // Also one that its checks keep out: it accepts, and may be asked for want of another.
+            Some(Condition::Up { .. } | Condition::Down { .. }) => self.room.open(now),
             Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
         }
     }
@@ -363,6 +390,47 @@ impl Upstream {
     fn may_eject(&self) -> bool {
         let out = self.targets.iter().filter(|target| !target.state.lock().is_up()).count();
         self.rules().may_eject(out, self.targets.len())
+    }
+
+    /// Has each target checked, or forgets what checks had said where there are none any more.
+    fn begin_checks(self: &Arc<Upstream>) {
+        for target in &self.targets {
+            target.state.checks.hand_over(target);
+            match &self.rules().check {
+                Some(check) => check::start(self, target, check),
+                None => target.state.lock().unchecked(),
+            }
+        }
+    }
+
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// Tells people something about this upstream.
+    pub(crate) fn tell(&self, notice: &str) {
+        (self.notices.0)(&format!("upstream \"{}\": {notice}", self.settings.name));
+    }
+
+    /// What came of a check. That nobody can connect counts as when a request finds out.
+    pub(crate) fn checked(&self, target: &Arc<Target>, now: Instant, result: &Result<(), check::Failed>) {
+        let Some(check) = &self.rules().check else { return };
+        match result {
+            Err(check::Failed::Unreachable(fault)) => self.observe(target, now, Outcome::Unreachable(*fault)),
+            _ => target.state.accepted.store(true, Ordering::Relaxed),
+        }
+        let text = result.as_ref().map_err(|failed| failed.text(&check.kind));
+        let changed =
+            target.state.lock().checked(check, now, text.as_ref().map(|_| ()).map_err(|why| &**why));
+        let url = &target.settings.url;
+        match changed {
+            Some(Condition::Down { .. }) => {
+                self.tell(&format!("{url} is down: {}", text.err().unwrap_or_default()));
+            }
+            Some(Condition::Up { .. }) => self.tell(&format!("{url} is up again: its checks pass")),
+            Some(Condition::Unreachable { .. } | Condition::Ejected { .. } | Condition::Trial { .. })
+            | None => {}
+        }
     }
 
     /// Watches a target that cannot be reached.
@@ -457,6 +525,11 @@ impl TargetState {
     /// Why the target is out, in words; `None` while it is up.
     pub fn why(&self) -> Option<String> {
         self.lock().why()
+    }
+
+    /// Active checks that passed and failed, since the process began.
+    pub fn checks(&self) -> (u64, u64) {
+        self.checks.counts()
     }
 
     /// Ejections in a row so far.

@@ -57,7 +57,8 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             })
             .collect();
         check_targets(shape, &targets, ctx);
-        health::check(&shape.health, ctx);
+        let checked: Vec<&Target> = targets.iter().map(|(target, _)| target).collect();
+        health::check(&shape.health, &checked, shape.tls.http2.value, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         check_queue(&shape.queue, ctx);
         check_retries(&shape.retries, ctx);

@@ -120,6 +120,25 @@ impl Scalar for HostSent {
             "upstream" => return Err(Self::unlike().hint("write `target`")),
             _ => {}
         }
+        let host = HostAndPort::parse(text).map_err(|complaint| {
+            let is_unlike = complaint.message == HostAndPort::unlike().message;
+            let Complaint { message, hint, secret } = complaint;
+            Complaint { message: if is_unlike { Self::unlike().message } else { message }, hint, secret }
+        })?;
+        Ok(HostSent(HostRewrite::Set(host.0)))
+    }
+}
+
+/// A host with an optional port, as a Host field has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostAndPort(pub(crate) Box<str>);
+
+impl Scalar for HostAndPort {
+    fn kind() -> Kind {
+        Kind { name: "host".into(), expected: "a host with an optional port".into(), json: Json::Text(None) }
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
         let (host, port) = split_port(text);
         if text.contains('/') {
             return Err(Self::unlike().hint("leave scheme and path away"));
@@ -128,7 +147,7 @@ impl Scalar for HostSent {
             return Err(Complaint::new(problem));
         }
         match port.map(str::parse::<u16>) {
-            None | Some(Ok(1..)) => Ok(HostSent(HostRewrite::Set(text.into()))),
+            None | Some(Ok(1..)) => Ok(HostAndPort(text.into())),
             Some(_) => Err(Complaint::new("must have a port from 1 to 65535")),
         }
     }

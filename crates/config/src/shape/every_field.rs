@@ -20,12 +20,18 @@ const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
     // Else a route is named after its path.
     ("Route", &[("name", "r")]),
     ("Service", &[("name", "api"), ("upstream", "shop")]),
+    // Some checks are for targets of HTTP/2 only.
+    ("Upstream", &[("targets", "[\"h2c://127.0.0.1:8000\"]")]),
+    ("Check", &[("http", "/healthz")]),
 ];
 
 /// What a field is compared with where leaving it out is no choice, or means the same as the example.
 const INSTEAD: &[(&str, &str, &str)] = &[
     ("Certificate", "certificate", "certificate: other.pem"),
     ("Certificate", "key", "key: other.pem"),
+    ("Check", "grpc", "tcp: true"),
+    ("Check", "http", "tcp: true"),
+    ("Check", "tcp", "http: /healthz"),
     ("Consumer", "name", "name: bob"),
     ("Listener", "address", "address: \"127.0.0.1:2\""),
     ("ListenerTls", "certificates", "certificates: [{ certificate: other.pem, key: other.pem }]"),
@@ -104,6 +110,9 @@ fn companions(object: &Object, field: &FieldShape) -> String {
     entries.retain(|(known, _)| *known != key);
     if (object.name, field.ident) == ("Service", "to") {
         entries.retain(|(known, _)| known != "upstream");
+    }
+    if matches!((object.name, field.ident), ("Check", "grpc" | "tcp")) {
+        entries.retain(|(known, _)| known != "http");
     }
     entries.iter().map(|(key, text)| format!("{key}: {text}, ")).collect()
 }

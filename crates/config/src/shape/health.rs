@@ -1,7 +1,8 @@
 //! When targets are taken out, and how they come back.
 
 use super::shape;
-use crate::scalar::{Percent, PercentOrOff, Time, Whole};
+use crate::decode::List;
+use crate::scalar::{CheckPath, GrpcService, HostAndPort, Percent, PercentOrOff, StatusRange, Time, Whole};
 
 shape! {
     /// When a target gets no requests for a while. What attempts show is counted per process, for all workers together.
@@ -29,5 +30,36 @@ shape! {
         failure_share_requests: Whole<1, 1_000_000> [= "20"] "100";
         /// From a target's return to its full share of the requests, which grows with the time. `0s`: at once.
         slow_start: Time<0> [= "10s"] "30s";
+        /// Asks each target from time to time, whether requests come or not. Without this key only requests show what a target
+        /// is worth.
+        check: Check [optional] "{ http: /healthz }";
+    }
+}
+
+shape! {
+    /// An active check: one of `http`, `grpc` and `tcp`, on a connection of its own, made as those for requests are. A target
+    /// that fails it gets no requests until it passes again; it then returns slowly. Where all targets fail, they are asked
+    /// all the same. Passing does not end an ejection: an endpoint made for checks may be well while requests fail.
+    Check {
+        /// GET of this path, over the protocol of the target (a uwsgi request for `uwsgi://`), as `clearway-health-check`.
+        http: CheckPath [optional] "/healthz";
+        /// Statuses that pass, singly or as ranges. For `http`.
+        status: List<StatusRange, 1> [= "[200-399]"] "[200-299, 401]";
+        /// The Host that is sent. Without this key it is that of the target. For `http`.
+        host: HostAndPort [optional] "shop.internal";
+        /// Whether this service is `SERVING`, asked of `grpc.health.v1.Health/Check`; `""` for the whole server. For targets
+        /// that speak HTTP/2.
+        grpc: GrpcService [optional] "shop.Orders";
+        /// Only connects; over `https://` with the TLS handshake.
+        tcp: bool [optional] "true";
+        /// From one check to the next, a tenth more or less by chance.
+        interval: Time<10> [= "5s"] "1s";
+        /// For all of a check, connecting included.
+        timeout: Time<1> [= "2s"] "500ms";
+        /// Checks in a row that must pass to bring a target back.
+        rise: Whole<1, 1000> [= "2"] "3";
+        /// Checks in a row that must fail to take a target out. One to which nobody can connect is out at once
+        /// (`unreachable-after`), and back as soon as somebody can.
+        fall: Whole<1, 1000> [= "3"] "2";
     }
 }

@@ -1,5 +1,6 @@
 //! When a target of an upstream is taken out, and how it comes back.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// The rules for all targets of an upstream.
@@ -19,6 +20,39 @@ pub struct Health {
     pub slow_start: Duration,
     /// Ejection of a target that fails a larger share of its requests than its siblings; `None` is off.
     pub failure_share: Option<FailureShare>,
+    /// Targets are asked from time to time, whether requests come or not.
+    pub check: Option<Check>,
+}
+
+/// An active check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub kind: CheckKind,
+    /// Default 5 s; a tenth more or less by chance.
+    pub interval: Duration,
+    /// For all of a check. Default 2 s.
+    pub timeout: Duration,
+    /// Checks in a row that must pass to bring a target back. Default 2.
+    pub rise: u32,
+    /// Checks in a row that must fail to take a target out. Default 3.
+    pub fall: u32,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CheckKind {
+    /// `grpc.health.v1.Health/Check` for this service; empty is the whole server.
+    Grpc { service: Box<str> },
+    /// GET.
+    Http {
+        path: Box<str>,
+        /// `None` is the target's host.
+        host: Option<Box<str>>,
+        /// Statuses that pass. Default 200 to 399.
+        statuses: Vec<RangeInclusive<u16>>,
+    },
+    /// A connection, with its TLS handshake.
+    Tcp,
 }
 
 /// When a target fails too large a share of its requests.
