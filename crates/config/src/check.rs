@@ -2,6 +2,7 @@
 //! checked. Everything is built even when a part is bad, so that every problem is found; the caller throws the result
 //! away if there was an error.
 
+mod balance;
 mod consumer;
 mod files;
 mod health;
@@ -19,7 +20,7 @@ use model::gateway::{Log, Network, Records, Spool};
 
 use crate::ctx::Ctx;
 use crate::decode::{At, Decode, List};
-use crate::scalar::NetworkText;
+use crate::scalar::{Name, NetworkText};
 use crate::shape::Root;
 use crate::tree::{self, Key, Node, Place, Scalar, Value};
 use crate::{Overrides, ProcessSettings, Source};
@@ -101,7 +102,8 @@ fn map(place: Place, entries: Vec<(&'static str, Node)>) -> Node {
 fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
     let trusted_proxies = trusted(&joined(roots, |root| &root.trusted_proxies), ctx);
     let consumers = consumer::consumers(&joined(roots, |root| &root.consumers), ctx);
-    let mut upstreams = upstream::upstreams(&joined(roots, |root| &root.upstreams), ctx);
+    let zone = zone(roots, ctx);
+    let mut upstreams = upstream::upstreams(&joined(roots, |root| &root.upstreams), zone, ctx);
     let services = service::services(&joined(roots, |root| &root.services), &mut upstreams, &consumers, ctx);
     let admin = one("admin", roots, |root| &root.admin, ctx);
     let around = listener::Around { has_trusted_proxies: !trusted_proxies.is_empty(), admin: admin.value.0 };
@@ -165,6 +167,15 @@ fn one<T: Clone>(key: &str, roots: &[Root], of: impl Fn(&Root) -> &At<T>, ctx: &
 fn twice(key: &str, first: Place, other: Place, ctx: &mut Ctx) {
     let message = format!("`{key}` is set already at {}", ctx.place_seen_from(first, other));
     ctx.error_with(other, message, "keep one of the two");
+}
+
+fn zone(roots: &[Root], ctx: &mut Ctx) -> Option<At<Name>> {
+    let mut given = roots.iter().filter_map(|root| root.zone.given());
+    let first = given.next()?;
+    for other in given {
+        twice("zone", first.place, other.place, ctx);
+    }
+    Some(first.clone())
 }
 
 fn workers(roots: &[Root], ctx: &mut Ctx) -> Option<usize> {

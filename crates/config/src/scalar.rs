@@ -2,6 +2,7 @@
 
 mod address;
 mod amount;
+mod balance;
 mod check;
 mod concurrency;
 mod hedge;
@@ -14,6 +15,7 @@ mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
 pub(crate) use amount::{Limited, Size, Time, Whole};
+pub(crate) use balance::BalanceKey;
 pub(crate) use check::{CheckPath, GrpcService, StatusRange};
 pub(crate) use concurrency::ConcurrencyText;
 pub(crate) use hedge::HedgeText;
@@ -24,6 +26,7 @@ pub(crate) use name::{
 pub(crate) use path::{PathPattern, PathRewrite, PrefixPath};
 pub(crate) use percent::{Percent, PercentOrOff};
 pub(crate) use target::TargetUrl;
+pub(crate) use word::BalanceBy;
 
 /// Everything that can be asked of a scalar, for tests: `= VALUE` or `! MESSAGE (HINT)`.
 #[cfg(test)]

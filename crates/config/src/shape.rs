@@ -1,6 +1,7 @@
 //! The file shape: every key with its type, default, documentation and example, once. Decoder, JSON Schema and
 //! reference page all come from these declarations; what the values mean together is checked in [`crate::check`].
 
+mod balance;
 mod consumer;
 #[cfg(test)]
 mod every_field;
@@ -11,6 +12,7 @@ mod root;
 mod service;
 mod upstream;
 
+pub(crate) use balance::{Balance, Stickiness};
 pub(crate) use consumer::Consumer;
 pub(crate) use health::{Check, Health};
 pub(crate) use listener::{Certificate, Listener, ListenerLimits, ListenerTimeouts};

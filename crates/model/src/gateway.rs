@@ -3,6 +3,7 @@
 //! `config` builds it, `proxy` runs it. Fields say their unit by their type; the defaults stand in `config`, beside
 //! the documentation of the field that sets them.
 
+mod balance;
 mod health;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::balance::{Balance, HashKey, Stickiness};
 pub use self::health::{Check, CheckKind, FailureShare, Health};
 use crate::{ByteSize, Method, Secret};
 
@@ -347,6 +349,10 @@ pub struct Upstream {
     pub queue: Queue,
     pub request_buffering: RequestBuffering,
     pub health: Health,
+    pub balance: Balance,
+    pub stickiness: Option<Stickiness>,
+    /// Where this gateway runs: targets of the same zone are preferred.
+    pub zone: Option<Box<str>>,
     pub tls: UpstreamTls,
     /// Begin each connection with a PROXY protocol header that names the client.
     pub proxy_protocol: Option<ProxyProtocolVersion>,
@@ -367,6 +373,8 @@ pub struct Target {
     pub endpoint: Endpoint,
     /// 1 to 1,000; default 1.
     pub weight: u32,
+    /// Where it runs.
+    pub zone: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::gateway::Scheme;
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
-use upstream::{Choice, Delivery, Failure, Lease, Slot, Target, Upstream};
+use upstream::{Affinity, Choice, Delivery, Failure, Lease, Slot, Target, Upstream};
 use wire::{Framing, Known, RequestFacts};
 
 use crate::attempt_log::{self, Before};
@@ -40,6 +40,7 @@ pub(crate) struct Trial<'a, D> {
     pub facts: &'a RequestFacts,
     pub destination: &'a Arc<Destination>,
     pub rewrite: &'a PathRewrite,
+    pub affinity: Affinity,
     pub record: &'a mut Exchange,
 }
 
@@ -159,6 +160,7 @@ impl<D: Downstream> Trial<'_, D> {
             tried: course.tried,
             may_try: self.scratch.request.method.is_idempotent(),
             regardless: !self.record.attempts.is_empty(),
+            affinity: self.affinity,
         };
         upstream.choose(wanted, worker.clock.now(), random)
     }

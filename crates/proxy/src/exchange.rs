@@ -16,6 +16,7 @@ use upstream::Failure;
 use upstream::body::Offer;
 use wire::{Framing, Known, RequestFacts, RequestHead, ResponseHead};
 
+use crate::affinity;
 use crate::answer::Answer;
 use crate::attempt::{Answered, Trial};
 use crate::attempt_log;
@@ -198,8 +199,11 @@ async fn proxy<D: Downstream>(
     if !rewrite.prefix.is_empty() {
         scratch.request.fields.set(Known::XForwardedPrefix, rewrite.prefix.as_bytes());
     }
-    let trial = Trial { ctx, client, scratch, facts, destination: &destination, rewrite: &rewrite, record };
+    let affinity = affinity::of(&destination.upstream, &scratch.request, record.client);
+    let (destination, rewrite) = (&destination, &rewrite);
+    let trial = Trial { ctx, client, scratch, facts, destination, rewrite, affinity, record };
     let answered = trial.until_answered().await?;
+    affinity::stick(&answered.lease, &scratch.request, &mut scratch.response);
     if scratch.response.status == 101 {
         return upgrade(ctx, client, scratch, answered, record).await;
     }

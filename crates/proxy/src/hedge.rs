@@ -14,7 +14,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use model::gateway::Hedge;
 use model::{Attempt, Ending, Fault, Limit, LimitName, Phase, RetryRule};
-use upstream::{Choice, DialTimes, Failure, Lease, Slot, UploadFailure, Upstream};
+use upstream::{Affinity, Choice, DialTimes, Failure, Lease, Slot, UploadFailure, Upstream};
 use wire::{Framing, RequestHead, ResponseHead};
 
 use crate::attempt::{Answered, Failed, Trial, bit};
@@ -38,6 +38,7 @@ pub(crate) struct Hedging<'a> {
     upstream: Arc<Upstream>,
     /// A bit for the target of the first attempt.
     tried: u64,
+    affinity: Affinity,
     destination: &'a Arc<Destination>,
     rewrite: &'a PathRewrite,
     request: RequestHead,
@@ -95,6 +96,8 @@ impl<'a, D: Downstream> Trial<'a, D> {
         };
         let may = self.record.attempts.len() == 1
             && upstream.settings.retries.attempts > 1
+            // A client that stays with its target has a session there.
+            && upstream.settings.stickiness.is_none()
             && self.scratch.request.method.is_idempotent()
             && self.has_body()
             && (self.scratch.collected.is_some() || self.facts.framing == Framing::None)
@@ -106,6 +109,7 @@ impl<'a, D: Downstream> Trial<'a, D> {
             ctx: self.ctx,
             upstream: upstream.clone(),
             tried: bit(lease.slot.index()),
+            affinity: self.affinity,
             destination: self.destination,
             rewrite: self.rewrite,
             request: self.scratch.request.clone(),
@@ -209,7 +213,12 @@ impl<'a> Hedging<'a> {
         let worker = self.ctx.worker;
         let now = worker.clock.tick();
         let random = worker.ids.borrow_mut().random();
-        let wanted = upstream::Wanted { tried: self.tried, may_try: false, regardless: false };
+        let wanted = upstream::Wanted {
+            tried: self.tried,
+            may_try: false,
+            regardless: false,
+            affinity: self.affinity,
+        };
         let has_other = self.upstream.has_other_with_room(self.tried, now);
         let Choice::Slot(slot) = has_other.then(|| self.upstream.choose(wanted, now, random))? else {
             return None;

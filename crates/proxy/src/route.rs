@@ -17,9 +17,10 @@ use policy::Policies;
 use regex::Regex;
 use smallvec::SmallVec;
 use upstream::Upstream;
-use wire::{Known, RequestHead};
+use wire::RequestHead;
 
 use self::candidates::Candidates;
+use crate::affinity::cookies;
 
 /// All rules of a gateway.
 #[derive(Debug, Default)]
@@ -337,15 +338,7 @@ fn hex(byte: u8) -> Option<u8> {
 }
 
 fn cookie_has(head: &RequestHead, wanted: &NamedMatch) -> bool {
-    head.fields.get_all(Known::Cookie).any(|line| {
-        line.split(|byte| *byte == b';').any(|crumb| {
-            let crumb = crumb.trim_ascii();
-            let at = crumb.iter().position(|byte| *byte == b'=').unwrap_or(crumb.len());
-            let (name, value) = crumb.split_at_checked(at).unwrap_or((crumb, b""));
-            name == wanted.name.as_bytes()
-                && wanted.value.as_ref().is_none_or(|want| value.get(1..) == Some(want.as_bytes()))
-        })
-    })
+    cookies(head, &wanted.name).any(|value| wanted.value.as_ref().is_none_or(|want| value == want.as_bytes()))
 }
 
 #[cfg(test)]

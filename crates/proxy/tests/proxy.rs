@@ -6,11 +6,12 @@ mod proxy {
     mod gateway;
 
     mod avoidable;
+    mod balance;
     mod basics;
     mod bodies;
     mod faults;
-    mod hedging;
     mod health;
+    mod hedging;
     mod http2_clients;
     mod http2_targets;
     mod inherit;

@@ -1,9 +1,21 @@
-//! Which of the admitted targets gets a request: the better of two that chance has picked.
+//! Which of the admitted targets gets a request. Each way to choose is one file; a new one is a file and a variant here.
 //!
-//! Better is who will answer sooner: average latency times the requests already there. Two are enough to keep away from a
-//! slow one, and chance keeps many workers from running to the same fast one. Chance and cost both follow the weights.
+//! They know candidates: what is left of targets when those that are out, tried or full have been taken away. Shares are
+//! weights, and the part of them that a target on its return gets.
+
+mod hash;
+mod least_requests;
+mod peak_ewma;
+mod random;
+mod round_robin;
 
 use std::time::Duration;
+
+use model::gateway::{Balance, Upstream};
+
+use self::hash::Rendezvous;
+pub(crate) use self::hash::mix;
+use self::round_robin::RoundRobin;
 
 /// A target that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -17,112 +29,88 @@ pub(crate) struct Candidate {
     pub failures: u32,
 }
 
-/// What a target whose latency is unknown is taken for while its first answers are awaited.
-const UNKNOWN: Duration = Duration::from_secs(1);
-
-impl Candidate {
-    fn cost(&self) -> f64 {
-        let latency = match self.latency {
-            Some(latency) => latency.as_secs_f64(),
-            // Nobody knows before it was asked: the first request goes there, the next ones wait what comes of it.
-            None if self.in_flight == 0 && self.failures == 0 => return 0.0,
-            None => UNKNOWN.as_secs_f64(),
-        };
-        let doubt = f64::from(1u32 << self.failures.min(10));
-        latency.max(1e-6) * (self.in_flight + 1) as f64 * doubt / self.share
-    }
+/// Where a request would like to go, for upstreams that look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Affinity {
+    /// The hash of its key, see [`key`].
+    pub key: Option<u64>,
+    /// The target that its cookie names: what it says, as a number.
+    pub target: Option<u64>,
 }
 
-/// The choice; `random` are 64 bits of chance.
-pub(crate) fn choose(candidates: &[Candidate], random: u64) -> Option<usize> {
-    let (high, low) = ((random >> 32) as u32, random as u32);
-    let first = at(candidates, high, None)?;
-    let Some(second) = at(candidates, low, Some(first)) else {
-        return candidates.get(first).map(|one| one.index);
-    };
-    let (first, second) = (candidates.get(first)?, candidates.get(second)?);
-    Some(if second.cost() < first.cost() { second.index } else { first.index })
+/// A number that stands for a key.
+pub fn key(bytes: &[u8]) -> u64 {
+    hash::hash(bytes)
 }
 
-/// One of the candidates but `without`, as likely as its share.
-fn at(candidates: &[Candidate], random: u32, without: Option<usize>) -> Option<usize> {
-    let others = || candidates.iter().enumerate().filter(|(number, _)| Some(*number) != without);
-    let sum: f64 = others().map(|(_, candidate)| candidate.share).sum();
-    let mut point = sum * f64::from(random) / 4_294_967_296.0;
-    let mut last = None;
-    for (number, candidate) in others() {
-        last = Some(number);
-        if point < candidate.share {
-            break;
+/// How an upstream chooses.
+#[derive(Debug)]
+pub(crate) enum Balancer {
+    Hash(Rendezvous),
+    LeastRequests,
+    PeakEwma,
+    Random,
+    RoundRobin(RoundRobin),
+}
+
+impl Balancer {
+    pub(crate) fn new(settings: &Upstream) -> Balancer {
+        match &settings.balance {
+            Balance::Hash { load_max_percent, .. } => {
+                let urls = settings.targets.iter().map(|target| &*target.url);
+                Balancer::Hash(Rendezvous::new(urls, f64::from(*load_max_percent) / 100.0))
+            }
+            Balance::LeastRequests => Balancer::LeastRequests,
+            Balance::PeakEwma => Balancer::PeakEwma,
+            Balance::Random => Balancer::Random,
+            Balance::RoundRobin => Balancer::RoundRobin(RoundRobin::new(settings.targets.len())),
         }
-        point -= candidate.share;
     }
-    last
+
+    /// The index of the target that is chosen; `random` are 64 bits of chance.
+    pub(crate) fn choose(&self, candidates: &[Candidate], affinity: Affinity, random: u64) -> Option<usize> {
+        let place = match (self, affinity.key) {
+            (Balancer::Hash(targets), Some(key)) => targets.choose(candidates, key),
+            // A request without a key may go anywhere.
+            (Balancer::Hash(_), None) | (Balancer::PeakEwma, _) => peak_ewma::choose(candidates, random),
+            (Balancer::LeastRequests, _) => least_requests::choose(candidates, random),
+            (Balancer::Random, _) => random::choose(candidates, random),
+            (Balancer::RoundRobin(turns), _) => turns.choose(candidates),
+        };
+        candidates.get(place?).map(|candidate| candidate.index)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn candidate(index: usize, share: f64, millis: Option<u64>, in_flight: usize) -> Candidate {
+    pub(super) fn candidate(index: usize, share: f64, millis: Option<u64>, in_flight: usize) -> Candidate {
         Candidate { index, share, latency: millis.map(Duration::from_millis), in_flight, failures: 0 }
     }
 
-    /// How often each is chosen, of ten thousand times.
-    fn choices(candidates: &[Candidate]) -> Vec<usize> {
+    /// How often each place is chosen, of ten thousand times.
+    pub(super) fn counts(
+        candidates: &[Candidate],
+        mut choose: impl FnMut(u64) -> Option<usize>,
+    ) -> Vec<usize> {
         let mut counts = vec![0; candidates.len()];
         let mut random = 0x2545_f491_4f6c_dd1d_u64;
         for _ in 0..10_000 {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            counts[choose(candidates, random).unwrap()] += 1;
+            counts[choose(random).unwrap()] += 1;
         }
         counts
     }
 
-    #[test]
-    fn one_candidate_is_taken_and_none_is_none() {
-        assert_eq!(choose(&[], 7), None);
-        assert_eq!(choose(&[candidate(3, 1.0, None, 9)], 7), Some(3));
-    }
-
-    #[test]
-    fn the_slow_one_of_two_gets_nothing_until_the_other_is_full() {
-        let (fast, slow) = (candidate(0, 1.0, Some(10), 0), candidate(1, 1.0, Some(200), 0));
-        assert_eq!(choices(&[fast, slow]), [10_000, 0]);
-        let full = Candidate { in_flight: 25, ..fast };
-        assert_eq!(choices(&[full, slow]), [0, 10_000]);
-    }
-
-    #[test]
-    fn an_unknown_one_is_asked_once() {
-        let known = candidate(0, 1.0, Some(10), 0);
-        assert_eq!(choices(&[known, candidate(1, 1.0, None, 0)]), [0, 10_000]);
-        assert_eq!(choices(&[known, candidate(1, 1.0, None, 1)]), [10_000, 0]);
-    }
-
-    #[test]
-    fn one_that_fails_is_doubted_before_it_is_ejected() {
-        let good = candidate(0, 1.0, Some(10), 0);
-        let failing = Candidate { failures: 1, ..candidate(1, 1.0, None, 0) };
-        assert_eq!(choices(&[good, failing]), [10_000, 0]);
-        let once = Candidate { failures: 1, ..candidate(1, 1.0, Some(10), 0) };
-        assert_eq!(choices(&[good, once]), [10_000, 0]);
-    }
-
-    #[test]
-    fn equals_share_by_weight() {
-        let counts = choices(&[
-            candidate(0, 1.0, Some(10), 1),
-            candidate(1, 1.0, Some(10), 1),
-            candidate(2, 1.0, Some(10), 1),
-            candidate(3, 1.0, Some(10), 1),
-        ]);
-        assert!(counts.iter().all(|count| (2_000..3_000).contains(count)), "{counts:?}");
-        let counts = choices(&[candidate(0, 3.0, Some(10), 1), candidate(1, 1.0, Some(10), 1)]);
-        assert_eq!(counts, [10_000, 0], "the lighter one is worse for the same latency and load");
-        let counts = choices(&[candidate(0, 3.0, Some(10), 5), candidate(1, 1.0, Some(10), 1)]);
-        assert!(counts[0] > 5_000, "{counts:?}");
+    /// Each got its part of all, give or take `tolerance` of all.
+    pub(super) fn assert_follows_weights(counts: &[usize], weights: &[f64], tolerance: f64) {
+        let (all, sum) = (counts.iter().sum::<usize>() as f64, weights.iter().sum::<f64>());
+        for (count, weight) in counts.iter().zip(weights) {
+            let off = *count as f64 / all - weight / sum;
+            assert!(off.abs() < tolerance, "{counts:?} for {weights:?}");
+        }
     }
 }

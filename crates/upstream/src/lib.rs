@@ -26,11 +26,14 @@ mod pulse;
 mod queue;
 mod resolve;
 mod slot;
+mod sticky;
 mod tail;
 mod target;
 pub mod tls;
 mod waiting;
+mod zone;
 
+pub use balance::{Affinity, key};
 pub use connection::{Connection, Request, UploadFailure};
 pub use dial::{Addresses, DialTimes, Purpose};
 pub use failure::Failure;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::gateway::Concurrency;
 
+use crate::balance::Affinity;
 use crate::target::{Target, Upstream};
 
 /// A place at a target. Dropping it gives it to whoever waits.
@@ -30,6 +31,8 @@ pub struct Wanted {
     pub may_try: bool,
     /// Whether or not there is room: the request was let in already.
     pub regardless: bool,
+    /// Where it would like to go.
+    pub affinity: Affinity,
 }
 
 /// What there is for a request.

@@ -13,7 +13,7 @@ use model::gateway::{Concurrency, Endpoint, Health as HealthRules, Hedge, Scheme
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
 
-use crate::balance::{Candidate, choose};
+use crate::balance::{self, Affinity, Balancer, Candidate};
 use crate::budget::RetryBudget;
 use crate::check;
 use crate::failure_share::{FailureShares, Tally};
@@ -24,9 +24,11 @@ use crate::limiter::Limiter;
 use crate::probe;
 use crate::resolve::{Resolution, ResolvedName, Resolver};
 use crate::slot::{Choice, Slot, Wanted};
+use crate::sticky;
 use crate::tail::Tail;
 use crate::tls::{self, CertificateError, ClientTls};
 use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
+use crate::zone;
 
 /// An upstream that serves.
 #[derive(Debug)]
@@ -34,6 +36,9 @@ pub struct Upstream {
     pub settings: Arc<model::gateway::Upstream>,
     pub targets: Vec<Arc<Target>>,
     budget: Mutex<RetryBudget>,
+    balancer: Balancer,
+    /// Some of its targets are in the zone of this gateway, and some are not.
+    has_zones: bool,
     pub(crate) room: Arc<WaitingRoom>,
     tail: Tail,
     /// Held from the count of targets that are out to the ejection of one more: two workers must not take the last place
@@ -57,6 +62,8 @@ pub struct Target {
     pub authority: Box<str>,
     pub(crate) name: Option<ResolvedName>,
     pub(crate) server_name: Option<ServerName<'static>>,
+    /// What the cookie of a sticky upstream says for it, see [`Affinity`].
+    pub token: u64,
     pub state: Arc<TargetState>,
 }
 
@@ -142,6 +149,8 @@ impl Registry {
             settings: settings.clone(),
             targets,
             budget: Mutex::new(RetryBudget::new(Instant::now())),
+            balancer: Balancer::new(settings),
+            has_zones: has_zones(settings),
             room: self.room(&settings.name),
             tail: Tail::default(),
             ejecting: Mutex::new(FailureShares::new(settings.targets.len())),
@@ -209,9 +218,16 @@ impl Registry {
             authority: authority.into(),
             name,
             server_name,
+            token: sticky::token(&upstream.name, &settings.url),
             state,
         }))
     }
+}
+
+/// Whether there is something to prefer.
+fn has_zones(settings: &model::gateway::Upstream) -> bool {
+    let own = settings.targets.iter().filter(|target| target.zone == settings.zone).count();
+    settings.zone.is_some() && own > 0 && own < settings.targets.len()
 }
 
 impl Target {
@@ -256,7 +272,7 @@ impl Upstream {
 
     /// A place at the target that suits best. `random` are 64 bits of chance.
     pub fn choose(self: &Arc<Self>, wanted: Wanted, now: Instant, random: u64) -> Choice {
-        let Wanted { tried, may_try, regardless } = wanted;
+        let Wanted { tried, may_try, regardless, affinity } = wanted;
         if !regardless && self.out_until(now).is_some_and(|until| now < until) {
             return Choice::Out;
         }
@@ -267,6 +283,8 @@ impl Upstream {
             let targets = self.targets.iter().enumerate();
             targets.filter(|(index, _)| *index >= 64 || tried & (1 << index) == 0)
         };
+        // A client that stays with its target is not moved for a trial.
+        let may_try = may_try && affinity.target.is_none();
         let mut candidates: SmallVec<[Candidate; 8]> = SmallVec::new();
         let mut is_full = false;
         for (index, target) in untried() {
@@ -275,12 +293,18 @@ impl Upstream {
                 continue;
             }
             match target.state.admit(self.rules(), now, may_try) {
+                Admission::Share(_) if affinity.target == Some(target.token) => {
+                    return self.slot(index, regardless);
+                }
                 Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
                 Admission::Trial => return self.slot(index, true),
                 Admission::No => {}
             }
         }
-        match choose(&candidates, random) {
+        if self.has_zones {
+            self.prefer_own_zone(&mut candidates, untried().map(|(_, target)| &**target), affinity, random);
+        }
+        match self.balancer.choose(&candidates, affinity, random) {
             Some(index) => self.slot(index, regardless),
             None if is_full && !regardless => Choice::Full,
             // All are out: the one that is soonest to be asked again is the least bad.
@@ -318,6 +342,36 @@ impl Upstream {
     /// Whether a target has one of these schemes.
     pub fn has_target(&self, schemes: &[Scheme]) -> bool {
         self.targets.iter().any(|target| schemes.contains(&target.settings.scheme))
+    }
+
+    fn prefer_own_zone<'t>(
+        &self,
+        candidates: &mut SmallVec<[Candidate; 8]>,
+        untried: impl Iterator<Item = &'t Target>,
+        affinity: Affinity,
+        random: u64,
+    ) {
+        let is_own = |index: usize| {
+            self.targets.get(index).is_some_and(|target| target.settings.zone == self.settings.zone)
+        };
+        let untried = untried.filter(|target| target.settings.zone == self.settings.zone);
+        let own = zone::Own {
+            weight: untried.map(|target| f64::from(target.settings.weight)).sum(),
+            admitted: candidates.iter().filter(|one| is_own(one.index)).map(|one| one.share).sum(),
+        };
+        // A key decides on its zone as well. Chance is mixed, because the choice that follows uses the same bits.
+        let chance = (balance::mix(affinity.key.unwrap_or(random)) >> 32) as u32;
+        zone::narrow(candidates, own, chance, is_own);
+    }
+
+    /// Whether its choice depends on the request.
+    pub fn wants_affinity(&self) -> bool {
+        matches!(self.balancer, Balancer::Hash(_)) || self.settings.stickiness.is_some()
+    }
+
+    /// Whether the word of a cookie stands for one of its targets.
+    pub fn has_token(&self, token: u64) -> bool {
+        self.targets.iter().any(|target| target.token == token)
     }
 
     /// Whether a target other than those tried would be admitted.

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use model::gateway::{Criticality, Queue as Rules};
 use tokio::sync::oneshot;
 
+use crate::balance::Affinity;
 use crate::queue::{Queue, Ticket, Verdict};
 use crate::slot::{Choice, Slot, Wanted};
 use crate::target::Upstream;
@@ -38,6 +39,7 @@ struct Inner {
 struct Waiter {
     sender: oneshot::Sender<Slot>,
     may_try: bool,
+    affinity: Affinity,
 }
 
 /// A request that waits.
@@ -48,6 +50,8 @@ pub struct Patient {
     pub bytes: u64,
     /// It may be the trial of a doubtful target.
     pub may_try: bool,
+    /// Where it would like to go.
+    pub affinity: Affinity,
 }
 
 /// A place in the queue; dropping it gives it up, and what it had just been given goes to the next one.
@@ -110,7 +114,7 @@ impl WaitingRoom {
         now: Instant,
     ) -> Result<Waiting, Full> {
         let (sender, slot) = oneshot::channel();
-        let waiter = Waiter { sender, may_try: patient.may_try };
+        let waiter = Waiter { sender, may_try: patient.may_try, affinity: patient.affinity };
         let mut inner = self.lock();
         let entered = inner.queue.enter(rules, now, patient.criticality, patient.bytes, waiter);
         self.length.store(inner.queue.len(), Ordering::Relaxed);
@@ -146,7 +150,8 @@ impl WaitingRoom {
             let random = inner.chance();
             let mut slot = None;
             let next = inner.queue.next_if(now, |waiter| {
-                let wanted = Wanted { tried: 0, may_try: waiter.may_try, regardless: false };
+                let Waiter { may_try, affinity, .. } = *waiter;
+                let wanted = Wanted { tried: 0, may_try, regardless: false, affinity };
                 if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
                     slot = Some(chosen);
                 }

@@ -11,13 +11,15 @@ use model::gateway::{
     Timeouts, Upstream, UpstreamLimits, UpstreamTls,
 };
 
+use super::balance;
 use super::files;
 use super::health;
 use super::names::Names;
 use crate::ctx::Ctx;
 use crate::decode::{At, default};
-use crate::scalar::{TargetUrl, Time};
+use crate::scalar::{Name, TargetUrl, Time};
 use crate::shape;
+use crate::suggest::nearest;
 use crate::tree::Place;
 
 pub(crate) struct Upstreams {
@@ -30,9 +32,11 @@ pub(crate) struct Upstreams {
     body_files: Vec<(ByteSize, Place)>,
     /// What an upstream of one target has beside it.
     defaults: shape::Upstream,
+    /// Where this gateway runs.
+    zone: Option<Box<str>>,
 }
 
-pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstreams {
+pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], zone: Option<At<Name>>, ctx: &mut Ctx) -> Upstreams {
     // The rest of an upstream comes from the same table as everything else.
     let defaults = default("{ name: default, targets: [\"http://127.0.0.1\"] }", ctx)
         .expect("an upstream of name and target must be readable");
@@ -43,6 +47,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
         places: Vec::new(),
         body_files: Vec::new(),
         defaults,
+        zone: zone.as_ref().map(|zone| zone.0.clone()),
     };
     for shape in shapes {
         let targets: Vec<(Target, Place)> = shape
@@ -53,12 +58,14 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             .filter_map(|at| {
                 let url = target_url(at.value.0.url.given()?, ctx);
                 upstreams.places.push(("targets", url.clone(), at.place));
-                Some((target(&url, at.value.0.weight.number()), at.place))
+                let zone = at.value.0.zone.given().map(|zone| zone.0.clone());
+                Some((Target { zone, ..target(&url, at.value.0.weight.number()) }, at.place))
             })
             .collect();
         check_targets(shape, &targets, ctx);
         let checked: Vec<&Target> = targets.iter().map(|(target, _)| target).collect();
         health::check(&shape.health, &checked, shape.tls.http2.value, ctx);
+        balance::check(shape, ctx);
         check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
         check_queue(&shape.queue, ctx);
         check_retries(&shape.retries, ctx);
@@ -73,11 +80,30 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], ctx: &mut Ctx) -> Upstre
             upstreams.insert(upstream(name.into(), targets, tls, shape));
         }
     }
+    if let Some(zone) = zone {
+        upstreams.check_zone(&zone, ctx);
+    }
     upstreams
 }
 
 impl Upstreams {
-    fn insert(&mut self, upstream: Upstream) -> Arc<str> {
+    /// A zone in which no target is, although some are in others, is most likely misspelt.
+    fn check_zone(&self, own: &At<Name>, ctx: &mut Ctx) {
+        let targets = self.all.values().flat_map(|upstream| &upstream.targets);
+        let zones: BTreeSet<&str> = targets.filter_map(|target| target.zone.as_deref()).collect();
+        if zones.is_empty() || zones.contains(&*own.0) {
+            return;
+        }
+        let known: Vec<&str> = zones.iter().copied().collect();
+        let hint = match nearest(&own.0, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("the zones of targets are {}", known.join(", ")),
+        };
+        ctx.warn(own.place, format!("zone: no target is in `{}`", own.0), hint);
+    }
+
+    fn insert(&mut self, mut upstream: Upstream) -> Arc<str> {
+        upstream.zone.clone_from(&self.zone);
         let name = Arc::clone(&upstream.name);
         self.all.insert(Arc::clone(&name), Arc::new(upstream));
         name
@@ -178,6 +204,9 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
         },
         request_buffering: request_buffering(&shape.request_buffering.0),
         health: health::rules(&shape.health),
+        balance: balance::balance(&shape.balance.0),
+        stickiness: balance::stickiness(shape),
+        zone: None,
         tls,
         proxy_protocol: shape.proxy_protocol.given().map(|version| version.value),
     }
@@ -188,7 +217,13 @@ fn request_buffering(shape: &shape::RequestBuffering) -> RequestBuffering {
 }
 
 fn target(url: &TargetUrl, weight: u32) -> Target {
-    Target { url: url.text.as_ref().into(), scheme: url.scheme, endpoint: url.endpoint.clone(), weight }
+    Target {
+        url: url.text.as_ref().into(),
+        scheme: url.scheme,
+        endpoint: url.endpoint.clone(),
+        weight,
+        zone: None,
+    }
 }
 
 /// With the path of a socket resolved, so that the URL means the same wherever it is shown.

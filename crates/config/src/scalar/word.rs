@@ -34,6 +34,24 @@ macro_rules! words {
     };
 }
 
+/// How an upstream chooses, without what belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BalanceBy {
+    Hash,
+    LeastRequests,
+    PeakEwma,
+    Random,
+    RoundRobin,
+}
+
+words! { BalanceBy {
+    "peak-ewma" => BalanceBy::PeakEwma, "the better of two picked by chance, by average latency times requests in flight";
+    "least-requests" => BalanceBy::LeastRequests, "the fewest requests in flight for its weight";
+    "round-robin" => BalanceBy::RoundRobin, "in turn, by weight";
+    "random" => BalanceBy::Random, "by chance, by weight";
+    "hash" => BalanceBy::Hash, "requests with the same `key` go to the same target";
+} }
+
 words! { ClientGone {
     "cancel" => ClientGone::Cancel, "close the upstream connection";
     "finish" => ClientGone::Finish, "read the response to its end and drop it";

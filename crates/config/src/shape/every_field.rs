@@ -23,10 +23,13 @@ const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
     // Some checks are for targets of HTTP/2 only.
     ("Upstream", &[("targets", "[\"h2c://127.0.0.1:8000\"]")]),
     ("Check", &[("http", "/healthz")]),
+    ("Balance", &[("by", "hash"), ("key", "client-address")]),
 ];
 
 /// What a field is compared with where leaving it out is no choice, or means the same as the example.
 const INSTEAD: &[(&str, &str, &str)] = &[
+    ("Balance", "by", "by: round-robin"),
+    ("Balance", "key", "key: client-address"),
     ("Certificate", "certificate", "certificate: other.pem"),
     ("Certificate", "key", "key: other.pem"),
     ("Check", "grpc", "tcp: true"),
@@ -40,6 +43,7 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("Service", "name", "name: other"),
     ("Service", "to", "to: \"http://127.0.0.1:1\""),
     ("Service", "upstream", "to: \"http://127.0.0.1:1\""),
+    ("Stickiness", "cookie", "cookie: other"),
     ("Target", "url", "url: \"http://127.0.0.1:1\""),
     ("Upstream", "name", "name: other"),
     ("Upstream", "targets", "targets: [\"http://127.0.0.1:1\"]"),
@@ -110,6 +114,9 @@ fn companions(object: &Object, field: &FieldShape) -> String {
     entries.retain(|(known, _)| *known != key);
     if (object.name, field.ident) == ("Service", "to") {
         entries.retain(|(known, _)| known != "upstream");
+    }
+    if (object.name, field.ident) == ("Balance", "by") {
+        entries.clear();
     }
     if matches!((object.name, field.ident), ("Check", "grpc" | "tcp")) {
         entries.retain(|(known, _)| known != "http");

@@ -5,7 +5,7 @@ use model::gateway::LogFormat;
 use super::shape;
 use super::{Consumer, Listener, Service, Upstream};
 use crate::decode::List;
-use crate::scalar::{FilePath, ManagementAddress, NetworkText, Size, Time, Whole};
+use crate::scalar::{FilePath, ManagementAddress, Name, NetworkText, Size, Time, Whole};
 
 shape! {
     /// The top level of a file. Every key may be left out; with no service, every request is answered 404.
@@ -33,6 +33,9 @@ shape! {
         grace: Time<0> [= "30s"] "2m";
         /// Worker threads. Without this key there is one per core.
         workers: Whole<1, 1024> [optional] "2";
+        /// Where this gateway runs, as the `zone` of targets says it; `${env:ZONE}` takes it from the environment. Without this
+        /// key no target is preferred.
+        zone: Name [optional] "eu-central-1a";
         /// The address of the management interface: health, readiness, metrics, management. Changing it needs a restart.
         admin: ManagementAddress [= "127.0.0.1:8081"] "127.0.0.1:9081";
         /// The data directory: records, identities, the control socket. One process owns it. Changing it needs a restart.

@@ -2,7 +2,7 @@
 
 use model::gateway::ProxyProtocolVersion;
 
-use super::{Certificate, Health, shape};
+use super::{Balance, Certificate, Health, Stickiness, shape};
 use crate::decode::{HasShort, List, Short};
 use crate::scalar::{
     ConcurrencyText, FilePath, HedgeText, Limited, Name, ServerName, Size, TargetUrl, Time, Whole,
@@ -13,9 +13,8 @@ shape! {
     Upstream {
         /// What routes call it.
         name: Name [required] "shop";
-        /// Where requests go; each one is a URL, or keys with values. Of two picked by chance, the one that will answer
-        /// sooner gets a request, by its latency and the requests it has. One that cannot be reached, or fails too often, gets
-        /// none for a while (`health`).
+        /// Where requests go; each one is a URL, or keys with values. Which one gets a request says `balance`; one that cannot
+        /// be reached, or fails too often, gets none for a while (`health`).
         targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
         /// How long the steps of an attempt may take.
         timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
@@ -35,6 +34,10 @@ shape! {
         request_buffering: Short<RequestBuffering> [= "{}"] "false";
         /// When a target gets no requests for a while.
         health: Health [= "{}"] "{ ejection: 10s }";
+        /// Which target gets a request.
+        balance: Short<Balance> [= "peak-ewma"] "round-robin";
+        /// Clients stay with their target by a cookie.
+        stickiness: Stickiness [optional] "{ cookie: app-target }";
         /// TLS towards `https://` targets.
         tls: UpstreamTls [= "{}"] "{ ca: ca.pem }";
         /// Begin each connection with a PROXY protocol header that names the client.
@@ -48,8 +51,11 @@ shape! {
         /// `http://`, `https://` (HTTP/2 where both sides can, else HTTP/1.1), `h2c://` (HTTP/2 with prior knowledge),
         /// `unix:/path` (HTTP/1.1), `uwsgi://host:port` or `uwsgi+unix:/path`. Names are resolved again when their TTL ends.
         url: TargetUrl [required] "http://127.0.0.1:8001";
-        /// Its share of the requests, relative to the other targets.
+        /// Its share of the requests, relative to the other targets. One that shall get none is left out of the list.
         weight: Whole<1, 1000> [= "1"] "2";
+        /// Where it runs. Targets of the zone of this gateway (`zone` at the top level) are preferred: they get all requests
+        /// while 70% of their weight is up, and below that as many as they can bear.
+        zone: Name [optional] "eu-central-1a";
     }
 }
 
