@@ -95,9 +95,20 @@ pub struct RouteRow {
 }
 
 /// An upstream as it is now.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamRow {
     pub upstream: String,
+    /// How a target is chosen, as configuration writes it.
+    pub balance: String,
+    /// The key of a hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The cookie by which clients stay with their target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky_cookie: Option<String>,
+    /// The zone of this gateway.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     /// Attempts under way, over all targets.
     pub in_flight: usize,
     /// Requests that wait for a target.
@@ -106,21 +117,35 @@ pub struct UpstreamRow {
 }
 
 /// A target as it is now; counts are since the start of the process.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetRow {
     pub target: String,
     pub weight: u32,
+    /// Where it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
     pub in_flight: usize,
     /// The most requests that it is given at once now; absent while there is no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency_limit: Option<usize>,
-    /// `up`, `unreachable` (only probes go there), `ejected`, or `on-trial`.
+    /// `up`, `unreachable` (only probes go there), `down` (only checks do), `ejected`, or `on-trial`.
     pub condition: String,
     /// Why it is out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How long its ejection lasts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ejection_ms: Option<u64>,
+    /// The part of new requests that it gets by its weight, 0 to 1. Latency, load, keys and cookies change it.
+    pub share: f64,
     /// Ejections in a row.
     pub ejections: u32,
+    /// All of them: for failures in a row, for the share of failures, for failed trials.
+    pub ejected: u64,
+    /// Active checks that passed.
+    pub checks_passed: u64,
+    /// Active checks that failed.
+    pub checks_failed: u64,
     /// How soon it answers, as the choice between targets takes it: peaks count at once and fade.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency_us: Option<u64>,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use admin::{
     Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
 };
-use model::gateway::{NamedMatch, Policy, Route};
+use model::gateway::{Balance, NamedMatch, Policy, Route};
 use model::{Exchange, RequestId};
 use proxy::Shared;
 use proxy::telemetry::exposition::{Exposition, Kind};
@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use store::{BlockCounts, Database, Follower, Page, Query, RecordReader, RecordState, RecordStatus};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+use upstream::Standing;
 
 use crate::recorder::Command;
 use crate::system::Usage;
@@ -215,37 +216,63 @@ fn policy_text(policy: &Policy) -> String {
 
 fn upstream_row(upstream: &upstream::Upstream) -> UpstreamRow {
     let now = Instant::now();
+    let standings = upstream.standings(now);
     let targets: Vec<TargetRow> = upstream
         .targets
         .iter()
-        .map(|target| {
-            let (addresses, resolve_error) = match target.addresses() {
-                Ok(addresses) => (addresses.iter().map(ToString::to_string).collect(), None),
-                Err(reason) => (Vec::new(), Some(reason.to_string())),
-            };
-            TargetRow {
-                target: target.settings.url.to_string(),
-                weight: target.settings.weight,
-                concurrency_limit: upstream.concurrency_limit(target),
-                condition: target.state.condition().id().to_owned(),
-                why: target.state.why(),
-                ejections: target.state.ejections(),
-                latency_us: target.state.latency.average(now).map(|latency| latency.as_micros() as u64),
-                idle_limit_ms: target.state.idle_limit.known(now).map(|limit| limit.as_millis() as u64),
-                in_flight: target.state.in_flight.load(Ordering::Relaxed),
-                connections: target.state.connections.load(Ordering::Relaxed),
-                attempts: target.state.attempts.load(Ordering::Relaxed),
-                failures: target.state.failures.load(Ordering::Relaxed),
-                addresses,
-                resolve_error,
-            }
-        })
+        .zip(standings)
+        .map(|(target, standing)| target_row(upstream, target, standing, now))
         .collect();
+    let settings = &upstream.settings;
     UpstreamRow {
-        upstream: upstream.settings.name.to_string(),
+        upstream: settings.name.to_string(),
+        balance: settings.balance.id().to_owned(),
+        key: match &settings.balance {
+            Balance::Hash { key, .. } => Some(key.to_string()),
+            Balance::LeastRequests | Balance::PeakEwma | Balance::Random | Balance::RoundRobin => None,
+        },
+        sticky_cookie: settings.stickiness.as_ref().map(|stickiness| stickiness.cookie.to_string()),
+        zone: settings.zone.as_deref().map(str::to_owned),
         in_flight: targets.iter().map(|target| target.in_flight).sum(),
         waiting: upstream.waiting(),
         targets,
+    }
+}
+
+fn target_row(
+    upstream: &upstream::Upstream,
+    target: &upstream::Target,
+    standing: Standing,
+    now: Instant,
+) -> TargetRow {
+    let (addresses, resolve_error) = match target.addresses() {
+        Ok(addresses) => (addresses.iter().map(ToString::to_string).collect(), None),
+        Err(reason) => (Vec::new(), Some(reason.to_string())),
+    };
+    let (settings, state) = (&target.settings, &target.state);
+    let ejected = standing.ejected;
+    TargetRow {
+        target: settings.url.to_string(),
+        weight: settings.weight,
+        zone: settings.zone.as_deref().map(str::to_owned),
+        concurrency_limit: upstream.concurrency_limit(target),
+        in_flight: state.in_flight.load(Ordering::Relaxed),
+        condition: standing.condition.id().to_owned(),
+        why: standing.why,
+        ejection_ms: standing.ejection.map(|ejection| ejection.as_millis() as u64),
+        // To the thousandth: that is what people and scripts can use.
+        share: (standing.share * 1e3).round() / 1e3,
+        ejections: standing.ejections_in_a_row,
+        ejected: ejected.in_a_row + ejected.share + ejected.trial,
+        checks_passed: standing.checks.0,
+        checks_failed: standing.checks.1,
+        latency_us: state.latency.average(now).map(|latency| latency.as_micros() as u64),
+        idle_limit_ms: state.idle_limit.known(now).map(|limit| limit.as_millis() as u64),
+        connections: state.connections.load(Ordering::Relaxed),
+        attempts: state.attempts.load(Ordering::Relaxed),
+        failures: state.failures.load(Ordering::Relaxed),
+        addresses,
+        resolve_error,
     }
 }
 

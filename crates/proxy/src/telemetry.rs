@@ -8,6 +8,7 @@ pub mod log;
 pub mod metrics;
 #[cfg(test)]
 mod sample;
+mod targets;
 mod text;
 
 pub use text::{duration_text, printable, time_text};

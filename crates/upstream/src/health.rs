@@ -152,6 +152,18 @@ pub struct Health {
     /// The last ejection was for its share of failures.
     for_share: bool,
     checks: Checks,
+    ejected: Ejections,
+}
+
+/// How often it was ejected since the process began, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ejections {
+    /// Failures in a row.
+    pub in_a_row: u64,
+    /// A larger share of failures than its siblings.
+    pub share: u64,
+    /// A trial that failed.
+    pub trial: u64,
 }
 
 /// What active checks say.
@@ -173,6 +185,7 @@ impl Default for Health {
             why: None,
             for_share: false,
             checks: Checks::default(),
+            ejected: Ejections::default(),
         }
     }
 }
@@ -240,6 +253,11 @@ impl Health {
     /// Ejections in a row so far.
     pub fn ejections(&self) -> u32 {
         self.ejections
+    }
+
+    /// Ejections since the process began.
+    pub fn ejected(&self) -> Ejections {
+        self.ejected
     }
 
     /// Failures in a row so far.
@@ -314,12 +332,18 @@ impl Health {
         let factor = 1u32.checked_shl(self.ejections).unwrap_or(u32::MAX);
         let time = rules.ejection.saturating_mul(factor).min(rules.ejection_max);
         self.ejections += 1;
-        self.for_share = match why {
-            Why::Share { .. } => true,
-            // Still for what it was ejected for first.
-            Why::Trial { .. } => self.for_share,
-            Why::InARow { .. } | Why::Unreachable(_) => false,
+        let count = match why {
+            Why::InARow { .. } | Why::Unreachable(_) => &mut self.ejected.in_a_row,
+            Why::Share { .. } => &mut self.ejected.share,
+            Why::Trial { .. } => &mut self.ejected.trial,
         };
+        *count += 1;
+        match why {
+            Why::InARow { .. } | Why::Unreachable(_) => self.for_share = false,
+            Why::Share { .. } => self.for_share = true,
+            // Still for what it was ejected for first.
+            Why::Trial { .. } => {}
+        }
         self.condition = Condition::Ejected { since: now, until: now + time };
         self.why = Some(why);
     }

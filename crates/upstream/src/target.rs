@@ -38,7 +38,7 @@ pub struct Upstream {
     budget: Mutex<RetryBudget>,
     balancer: Balancer,
     /// Some of its targets are in the zone of this gateway, and some are not.
-    has_zones: bool,
+    pub(crate) has_zones: bool,
     pub(crate) room: Arc<WaitingRoom>,
     tail: Tail,
     /// Held from the count of targets that are out to the ejection of one more: two workers must not take the last place
@@ -586,9 +586,9 @@ impl TargetState {
         self.checks.counts()
     }
 
-    /// Ejections in a row so far.
-    pub fn ejections(&self) -> u32 {
-        self.lock().ejections()
+    /// All that is known of it at this moment.
+    pub(crate) fn health(&self) -> Health {
+        self.lock().clone()
     }
 
     /// A probe has connected.

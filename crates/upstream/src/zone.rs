@@ -20,6 +20,13 @@ pub(crate) struct Own {
     pub admitted: f64,
 }
 
+impl Own {
+    /// The part of the requests that stays in the zone.
+    pub(crate) fn stays(self) -> f64 {
+        (self.admitted / self.weight / ENOUGH).min(1.0)
+    }
+}
+
 /// Leaves the candidates of the own zone, or those of the others; all, where one side has none.
 pub(crate) fn narrow(
     candidates: &mut SmallVec<[Candidate; 8]>,
@@ -31,8 +38,7 @@ pub(crate) fn narrow(
     if owns == 0 || owns == candidates.len() {
         return;
     }
-    let stays = own.admitted / own.weight / ENOUGH;
-    let stays = f64::from(chance) / 4_294_967_296.0 < stays;
+    let stays = f64::from(chance) / 4_294_967_296.0 < own.stays();
     candidates.retain(|candidate| is_own(candidate.index) == stays);
 }
 

@@ -1,5 +1,9 @@
-"""A gRPC server with all four kinds of calls, on bytes: `python grpc_app.py PORT`."""
+"""A gRPC server with all four kinds of calls, on bytes: `python grpc_app.py PORT`.
 
+Its health service says SERVING while there is no file that `ILL` names.
+"""
+
+import os
 import sys
 from concurrent import futures
 
@@ -14,6 +18,15 @@ def unary(request, context):
     if request == b"fail":
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as you wish: é")
     return request[::-1]
+
+
+def health(request, context):
+    """The protocol of grpc.health.v1: the name of a service in field 1, and its status in field 1."""
+    service = request[2:].decode()
+    if service not in ("", "test.Echo"):
+        context.abort(grpc.StatusCode.NOT_FOUND, f"there is no {service}")
+    is_ill = os.path.exists(os.environ.get("ILL", "/nonexistent"))
+    return b"\x08\x02" if is_ill else b"\x08\x01"
 
 
 def server_stream(request, _context):
@@ -39,6 +52,8 @@ def main(port: int):
         "BothStreams": grpc.stream_stream_rpc_method_handler(both_streams),
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    checks = {"Check": grpc.unary_unary_rpc_method_handler(health)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("grpc.health.v1.Health", checks),))
     server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     server.wait_for_termination()

@@ -57,7 +57,12 @@ impl Control for FixedGateway {
 
     fn upstreams(&self) -> Vec<UpstreamRow> {
         let target = TargetRow { target: "http://app:8000".to_owned(), ..TargetRow::default() };
-        vec![UpstreamRow { upstream: "shop".to_owned(), in_flight: 3, waiting: 0, targets: vec![target] }]
+        vec![UpstreamRow {
+            upstream: "shop".to_owned(),
+            in_flight: 3,
+            targets: vec![target],
+            ..UpstreamRow::default()
+        }]
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, RetryRule, Timeline};
 
 use super::exposition::{Exposition, Kind};
+use super::targets;
 use crate::spool::{self, Unspooled};
 use crate::worker::Shared;
 
@@ -206,7 +207,7 @@ impl Metrics {
         text.sample("clearway_requests_in_flight", &[], shared.in_flight.load(Ordering::Relaxed) as f64);
         self.write_attempts(text);
         write_connections(text, shared);
-        write_health(text, shared);
+        targets::write(text, shared);
         write_spool(text, &shared.spool);
         text.family(
             "clearway_records_dropped_total",
@@ -337,36 +338,6 @@ fn write_spool(text: &mut Exposition, usage: &spool::Usage) {
     for why in Unspooled::ALL {
         let count = usage.unspooled(*why) as f64;
         text.sample("clearway_bodies_unspooled_total", &[("why", why.id())], count);
-    }
-}
-
-fn write_health(text: &mut Exposition, shared: &Shared) {
-    let serving = shared.serving.load();
-    let upstreams = || serving.gateway.upstreams.keys().filter_map(|name| serving.upstreams.get(name));
-    text.family(
-        "clearway_target_condition",
-        Kind::Gauge,
-        "1 for the condition a target is in: up, unreachable, ejected or on-trial.",
-    );
-    for upstream in upstreams() {
-        for target in &upstream.targets {
-            let condition = target.state.condition().id();
-            let labels = [
-                ("upstream", &*upstream.settings.name),
-                ("target", &*target.settings.url),
-                ("condition", condition),
-            ];
-            text.sample("clearway_target_condition", &labels, 1.0);
-        }
-    }
-    text.family(
-        "clearway_upstream_waiting",
-        Kind::Gauge,
-        "Requests that wait for a target that has room or accepts connections.",
-    );
-    for upstream in upstreams() {
-        let labels = [("upstream", &*upstream.settings.name)];
-        text.sample("clearway_upstream_waiting", &labels, upstream.waiting() as f64);
     }
 }
 
