@@ -15,7 +15,7 @@ mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
 pub(crate) use amount::{Limited, Size, Time, Whole};
-pub(crate) use balance::BalanceKey;
+pub(crate) use balance::{BalanceKey, Weight};
 pub(crate) use check::{CheckPath, GrpcService, StatusRange};
 pub(crate) use concurrency::ConcurrencyText;
 pub(crate) use hedge::HedgeText;

@@ -35,6 +35,8 @@ fn hash_of(key: &HashKey, head: &RequestHead, client: Option<IpAddr>) -> Option<
             IpAddr::V6(address) => upstream::key(&address.octets()),
         }),
         HashKey::Cookie(name) => cookies(head, name).next().map(upstream::key),
+        // Over HTTP/2 it is no field.
+        HashKey::Header(name) if **name == *"host" => Some(upstream::key(head.target.host().as_bytes())),
         HashKey::Header(name) => head.fields.find(name.as_bytes()).map(upstream::key),
         HashKey::Query(name) => query_value(head, name).map(|value| upstream::key(&value)),
     }
@@ -112,6 +114,7 @@ mod tests {
         let of = |key: HashKey| hash_of(&key, &head, Some("192.0.2.1".parse().unwrap()));
         assert_eq!(of(HashKey::Header("x-tenant".into())), Some(upstream::key(b"shop")));
         assert_eq!(of(HashKey::Header("x-other".into())), None);
+        assert_eq!(of(HashKey::Header("host".into())), Some(upstream::key(b"a")));
         assert_eq!(of(HashKey::Cookie("session".into())), Some(upstream::key(b"s%1")));
         assert_eq!(of(HashKey::Cookie("empty".into())), Some(upstream::key(b"")));
         assert_eq!(of(HashKey::Cookie("sess".into())), None);

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use model::Fault;
 use model::gateway::{Check, CheckKind};
+use model::{Fault, Party};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::Failure;
@@ -100,8 +100,8 @@ async fn run(upstream: Weak<Upstream>, target: Weak<Target>, check: Check) {
             let checks = &target.state.checks;
             if checks.is_in_charge(&target) {
                 let result = once(&upstream, &target, &check).await;
-                // The charge may have changed meanwhile.
-                if checks.is_in_charge(&target) {
+                // The charge may have changed meanwhile; and our own trouble says nothing of the target.
+                if checks.is_in_charge(&target) && is_the_targets(&result) {
                     note(&upstream, &target, &check, &result, number == 1);
                 }
             }
@@ -124,6 +124,16 @@ async fn once(upstream: &Upstream, target: &Target, check: &Check) -> Result<(),
     match timeout(check.timeout, exchange::ask(upstream, target, &check.kind)).await {
         Ok(result) => result,
         Err(_) => Err(Failed::TimedOut(check.timeout)),
+    }
+}
+
+/// Whether the target has brought it about, and not a lack of descriptors or the like.
+fn is_the_targets(result: &Result<(), Failed>) -> bool {
+    match result {
+        Err(Failed::Failure(failure)) => failure.fault.party() == Party::Upstream,
+        Ok(()) | Err(Failed::Unreachable(_) | Failed::Status(_) | Failed::Said(_) | Failed::TimedOut(_)) => {
+            true
+        }
     }
 }
 
@@ -150,6 +160,14 @@ fn note(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn our_own_trouble_says_nothing_of_the_target() {
+        let failed = |fault| Err(Failed::Failure(Failure::new(model::Phase::Connect, fault)));
+        assert!(!is_the_targets(&failed(Fault::Overloaded)));
+        assert!(!is_the_targets(&failed(Fault::Internal)));
+        assert!(is_the_targets(&failed(Fault::EarlyClose)) && is_the_targets(&failed(Fault::TlsFailed)));
+    }
 
     #[test]
     fn intervals_differ_by_a_tenth() {

@@ -50,9 +50,9 @@ impl Counts {
         self.good + self.failed
     }
 
-    /// The failed share with two answers made up, one good and one failed: a few real ones prove little.
+    /// The failed share at its worst: with two answers made up, one good and one failed, because a few good ones prove little.
     fn cautious_share(self) -> f64 {
-        (self.failed + 1) as f64 / (self.all() + 2) as f64
+        self.share().max((self.failed + 1) as f64 / (self.all() + 2) as f64)
     }
 
     fn share(self) -> f64 {
@@ -277,7 +277,8 @@ mod tests {
             let mut run = Run::new(targets);
             for step in steps {
                 if let Some((index, own, others)) = run.after(500, &step) {
-                    prop_assert!(own >= others + 30 || own == 100, "{own} {others}");
+                    // Both are rounded.
+                    prop_assert!(own + 1 >= others + 30, "{own} {others}");
                     prop_assert!(run.counts[index].all() >= 20);
                     prop_assert!(targets > 1 || own > 80);
                 }

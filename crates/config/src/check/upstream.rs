@@ -59,7 +59,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], zone: Option<At<Name>>, 
                 let url = target_url(at.value.0.url.given()?, ctx);
                 upstreams.places.push(("targets", url.clone(), at.place));
                 let zone = at.value.0.zone.given().map(|zone| zone.0.clone());
-                Some((Target { zone, ..target(&url, at.value.0.weight.number()) }, at.place))
+                Some((Target { zone, ..target(&url, at.value.0.weight.0) }, at.place))
             })
             .collect();
         check_targets(shape, &targets, ctx);

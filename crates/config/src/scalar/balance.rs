@@ -1,8 +1,8 @@
-//! The key by which requests are hashed.
+//! The key by which requests are hashed, and the weight of a target.
 
 use model::gateway::HashKey;
 
-use super::{CookieName, HeaderName, QueryName};
+use super::{CookieName, HeaderName, QueryName, Whole};
 use crate::decode::{Complaint, Json, Kind, Scalar};
 use crate::suggest::nearest;
 
@@ -33,6 +33,30 @@ impl Scalar for BalanceKey {
     }
 }
 
+/// How much of the requests a target gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Weight(pub(crate) u32);
+
+type WeightNumber = Whole<1, 1000>;
+
+impl Scalar for Weight {
+    const UNQUOTED: bool = true;
+
+    fn kind() -> Kind {
+        WeightNumber::kind()
+    }
+
+    fn parse(text: &str) -> Result<Self, Complaint> {
+        match WeightNumber::parse(text) {
+            Ok(number) => Ok(Weight(number.number())),
+            Err(complaint) if text == "0" => {
+                Err(complaint.hint("a target that shall get no requests is left out of the list"))
+            }
+            Err(complaint) => Err(complaint),
+        }
+    }
+}
+
 fn hint(word: &str, name: &str, complaint: Complaint) -> Complaint {
     match (word, nearest(word, ["client-address", "cookie", "header", "query"])) {
         ("ip" | "client-ip" | "source" | "address", _) => complaint.hint("write `client-address`"),
@@ -60,5 +84,15 @@ mod tests {
         check("headers x-tenant", &format!("{unlike} (did you mean `header x-tenant`?)"));
         check("header", "! must be the name of a header such as x-version");
         check("path", unlike);
+    }
+
+    #[test]
+    fn weights() {
+        let check = |text: &str, expected: &str| check(text, |Weight(weight)| weight.to_string(), expected);
+        check("5", "= 5");
+        let unlike = "! must be a whole number from 1 to 1000";
+        check("0", &format!("{unlike} (a target that shall get no requests is left out of the list)"));
+        check("1001", unlike);
+        check("1_000", &format!("{unlike} (write `1000`)"));
     }
 }

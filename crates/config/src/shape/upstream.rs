@@ -5,7 +5,7 @@ use model::gateway::ProxyProtocolVersion;
 use super::{Balance, Certificate, Health, Stickiness, shape};
 use crate::decode::{HasShort, List, Short};
 use crate::scalar::{
-    ConcurrencyText, FilePath, HedgeText, Limited, Name, ServerName, Size, TargetUrl, Time, Whole,
+    ConcurrencyText, FilePath, HedgeText, Limited, Name, ServerName, Size, TargetUrl, Time, Weight, Whole,
 };
 
 shape! {
@@ -52,7 +52,7 @@ shape! {
         /// `unix:/path` (HTTP/1.1), `uwsgi://host:port` or `uwsgi+unix:/path`. Names are resolved again when their TTL ends.
         url: TargetUrl [required] "http://127.0.0.1:8001";
         /// Its share of the requests, relative to the other targets. One that shall get none is left out of the list.
-        weight: Whole<1, 1000> [= "1"] "2";
+        weight: Weight [= "1"] "2";
         /// Where it runs. Targets of the zone of this gateway (`zone` at the top level) are preferred: they get all requests
         /// while 70% of their weight is up, and below that as many as they can bear.
         zone: Name [optional] "eu-central-1a";

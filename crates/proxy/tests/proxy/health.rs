@@ -313,3 +313,52 @@ async fn a_check_has_a_time_limit() {
     until(&state, "down").await;
     assert_eq!(state.why().as_deref(), Some("check GET /healthz was not answered within 20ms"));
 }
+
+#[tokio::test]
+async fn a_reload_that_is_refused_leaves_the_checks_as_they_were() {
+    let upstream = checked(&Arc::new(AtomicBool::new(true)));
+    let text = several(&[&upstream], FREQUENT);
+    let mut gateway = Gateway::start(&text);
+    let state = target(&mut gateway, 0);
+    until_checked(&state, 2).await;
+    let folder = tempfile::tempdir().unwrap();
+    let broken = folder.path().join("ca.pem");
+    std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+    let rare = text.replace("interval: 10ms", "interval: 1h").replace(
+        "upstreams: [",
+        &format!(
+            "upstreams: [{{ name: later, targets: [\"https://127.0.0.1:1\"], tls: {{ ca: \"{}\" }} }}, ",
+            broken.display()
+        ),
+    );
+    // The name comes after `app`, whose checks are handed over before the reload fails.
+    gateway.reload(&rare).unwrap_err();
+    until_checked(&state, 3).await;
+}
+
+#[tokio::test]
+async fn requests_that_wait_go_to_a_target_that_accepts_again_though_its_checks_fail() {
+    let ill = Arc::new(AtomicBool::new(false));
+    let before = checked(&ill);
+    let address = before.address();
+    let settings = FREQUENT.replace("interval: 10ms", "interval: 10ms, fall: 1");
+    let mut gateway = Gateway::start(&several(&[&before], &settings));
+    let state = target(&mut gateway, 0);
+    until(&state, "down").await;
+    drop(before);
+    until(&state, "unreachable").await;
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let shared = gateway.server().shared().clone();
+    let waiting = || shared.serving.load().upstreams.get("app").unwrap().waiting();
+    within("a request that waits", async {
+        while waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let after =
+        Upstream::builder().at(address).answer(|_| b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec());
+    assert_eq!(client.response("GET").await.status, 200);
+    drop(after);
+}
