@@ -12,6 +12,7 @@ tools=(
     "curl curl"
     "nghttp nghttp2-client"
     "slowhttptest slowhttptest"
+    "systemd-socket-activate systemd"
 )
 if [ "${1:-}" = bench ]; then
     tools+=(

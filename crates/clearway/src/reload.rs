@@ -25,6 +25,13 @@ pub(crate) enum Reason {
     Hangup,
 }
 
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Taken,
+    Refused,
+}
+
 /// The configuration that serves, and how to get the next.
 pub(crate) struct Reloader {
     sources: Sources,
@@ -65,7 +72,7 @@ impl Reloader {
     }
 
     /// Reads everything again and serves it, if all of it is good.
-    pub(crate) async fn reload(&mut self, server: &mut Server, running: &Running, why: Reason) {
+    pub(crate) async fn reload(&mut self, server: &mut Server, running: &Running, why: Reason) -> Outcome {
         // Before the files are read: a change in between is then seen by the next look.
         self.seen = self.look();
         if why == Reason::Hangup {
@@ -78,7 +85,7 @@ impl Reloader {
                     taken.fetch_add(1, Ordering::Relaxed);
                     self.take_over(checked).await;
                     output::info("the configuration was read again and serves now");
-                    return;
+                    return Outcome::Taken;
                 }
                 Err(StartError(problems)) => complain(&problems.join("\n")),
             },
@@ -89,6 +96,7 @@ impl Reloader {
         for problem in server.reload_certificates() {
             output::error(&problem);
         }
+        Outcome::Refused
     }
 
     async fn take_over(&mut self, checked: Checked) {

@@ -38,7 +38,7 @@ impl std::fmt::Display for Started<'_> {
         }
         f.write_char('\n')?;
         for listener in &self.listeners {
-            writeln!(f, "listening on {}", url(listener))?;
+            writeln!(f, "listening on {listener}")?;
         }
         writeln!(f, "management on http://{}", self.admin)?;
         self.write_services(f)?;
@@ -79,10 +79,12 @@ impl Started<'_> {
     }
 }
 
-fn url(listener: &Bound) -> String {
-    match &listener.address {
-        ListenAddress::Tcp(address) if listener.tls => format!("https://{address}"),
-        ListenAddress::Tcp(address) => format!("http://{address}"),
-        unix @ ListenAddress::Unix(_) => unix.to_string(),
+impl std::fmt::Display for Bound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.address {
+            ListenAddress::Tcp(address) if self.tls => write!(f, "https://{address}"),
+            ListenAddress::Tcp(address) => write!(f, "http://{address}"),
+            unix @ ListenAddress::Unix(_) => write!(f, "{unix}"),
+        }
     }
 }

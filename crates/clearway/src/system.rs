@@ -46,6 +46,15 @@ pub(crate) fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// A descriptor that was passed to this process is not passed on. Fails if it is not open.
+pub(crate) fn close_in_children(descriptor: i32) -> std::io::Result<()> {
+    // SAFETY: the call takes numbers only.
+    match unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
 /// What the process uses, as `/proc` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Usage {
