@@ -3,8 +3,8 @@
 Clearway takes a request of any method as undelivered, and sends it again, if the connection ended with FIN before a byte of
 an answer, the server's kernel has acknowledged nothing of the request, and the socket then comes to its end. That assumes
 that servers execute nothing that they read after they have closed their side. Here each server closes many connections,
-and on each a request arrives then: `python undelivered.py [--connections N] [SERVER...]` prints a table, and fails if one
-of those requests was executed. `test_undelivered.py` does the same with fewer connections.
+and on each a request arrives then: `python undelivered.py [--connections N] [SERVER...]` prints a row of a table for each server,
+and fails if one of those requests was executed. `test_undelivered.py` does the same with fewer connections.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import random
 import select
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -152,6 +153,9 @@ def race(kind: Kind, folder: Path, connections: int, programs: Path = VENV / "bi
     executed = folder / "executed"
     executed.touch()
     program, *words = (word.format(port=port) for word in kind.words)
+    if programs != VENV / "bin":
+        # Older versions do not know it, and do not need it.
+        words = [word for word in words if word != "--no-control-socket"]
     environment = {"EXECUTED": str(executed), "NAME": "raced", "PYTHONPATH": str(APPS)}
     log = folder / "log"
     ends = {}
@@ -187,6 +191,12 @@ def race(kind: Kind, folder: Path, connections: int, programs: Path = VENV / "bi
     )
 
 
+def version_of(name: str, programs: Path) -> str:
+    package = {"uwsgi": "pyuwsgi"}.get(name.partition("-")[0], name.partition("-")[0])
+    ask = f"import importlib.metadata as m; print(m.version({package!r}))"
+    return subprocess.run([programs / "python", "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=1000, help="of each server")
@@ -198,7 +208,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             tally = race(SERVERS[name], Path(folder), options.connections, options.programs)
         wrong |= tally.executed["undelivered"] > 0
-        print(f"{name}: {tally}", flush=True)
+        print(f"| {name} | {version_of(name, options.programs)} | {tally} |", flush=True)
     return int(wrong)
 
 

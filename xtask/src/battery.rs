@@ -5,6 +5,7 @@
 //! accounts for every request. Clearway is held to a bar: below it, the command fails.
 
 mod account;
+mod assumption;
 mod client;
 mod load;
 mod options;
@@ -66,18 +67,28 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         if entries.iter().any(|entry| !entry.measured.violations.is_empty()) {
             below.push(scenario.name);
         }
-        if !battery.options.smoke {
-            print(&report::section(scenario, &entries, &surroundings));
+        battery.publish(scenario.name, &report::section(scenario, &entries, &surroundings))?;
+    }
+    if battery.options.wants_assumption() {
+        crate::say(&format!("==> battery: {}", assumption::NAME));
+        let (table, holds) = assumption::run(root, battery.folder.path())?;
+        if !holds {
+            below.push(assumption::NAME);
         }
-        if battery.options.write {
-            let text = report::section(scenario, &entries, &surroundings);
-            report::write(&root.join(DOCUMENT), scenario.name, &text)?;
-        }
+        battery.publish(assumption::NAME, &format!("{table}\n{}\n", surroundings.line()))?;
     }
     if below.is_empty() { Ok(()) } else { bail!("Clearway is below the bar in: {}", below.join(", ")) }
 }
 
 impl Battery {
+    /// Prints a table, and writes it if that was asked for. In a smoke run nobody reads it.
+    fn publish(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        if !self.options.smoke {
+            print(&format!("## {name}\n\n{text}"));
+        }
+        if self.options.write { report::write(&self.root.join(DOCUMENT), name, text) } else { Ok(()) }
+    }
+
     /// The scenario for each kind of server and each proxy in turn.
     fn measure(&self, scenario: &Scenario) -> anyhow::Result<Vec<Entry>> {
         let mut entries = Vec::new();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
+use super::assumption;
 use super::peer::Kind;
 use super::scenario::{SCENARIOS, Scenario};
 use super::server;
@@ -48,6 +49,11 @@ pub(super) struct Options {
     peers: Option<Vec<String>>,
 }
 
+/// What can be named on the command line.
+fn names() -> impl Iterator<Item = &'static str> {
+    SCENARIOS.iter().map(|scenario| scenario.name).chain([assumption::NAME])
+}
+
 impl Options {
     pub(super) fn parse(arguments: &[&str]) -> anyhow::Result<Self> {
         let mut options = Self {
@@ -73,11 +79,9 @@ impl Options {
                 }
                 "--smoke" => options.smoke = true,
                 "--write" => options.write = true,
-                _ if SCENARIOS.iter().any(|scenario| scenario.name == word) => {
-                    options.names.push(word.to_owned())
-                }
+                _ if names().any(|name| name == word) => options.names.push(word.to_owned()),
                 _ => {
-                    let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+                    let known: Vec<&str> = names().collect();
                     bail!("there is no scenario '{word}': they are {}\n\n{USAGE}", known.join(", "));
                 }
             }
@@ -105,6 +109,15 @@ impl Options {
             (false, _) => is_named(scenario.name),
         };
         SCENARIOS.iter().filter(wanted).collect()
+    }
+
+    /// Whether the assumption of the undelivered rule is tried.
+    pub(super) fn wants_assumption(&self) -> bool {
+        if self.names.is_empty() {
+            !self.smoke
+        } else {
+            self.names.iter().any(|name| name == assumption::NAME)
+        }
     }
 
     /// The kinds of servers that a scenario is run with.

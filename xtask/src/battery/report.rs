@@ -37,6 +37,12 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    pub(super) fn line(&self) -> &str {
+        &self.line
+    }
+}
+
 /// A scenario with its table.
 pub(super) fn section(scenario: &Scenario, entries: &[Entry], surroundings: &Surroundings) -> String {
     let mut lines = vec![format!("{}\n", scenario.title)];
@@ -74,13 +80,14 @@ pub(super) fn write(document: &Path, name: &str, text: &str) -> anyhow::Result<(
 
 #[cfg(test)]
 mod tests {
+    use super::super::assumption;
     use super::super::scenario::SCENARIOS;
 
     #[test]
     fn every_scenario_has_its_place_in_the_documentation() {
         let document = std::fs::read_to_string(crate::root().join(super::super::DOCUMENT)).unwrap();
-        for scenario in SCENARIOS {
-            let marker = format!("<!-- battery:{}:start -->\n", scenario.name);
+        for name in SCENARIOS.iter().map(|scenario| scenario.name).chain([assumption::NAME]) {
+            let marker = format!("<!-- battery:{name}:start -->\n");
             assert!(document.contains(&marker), "docs/battery.md has no {marker}");
         }
     }

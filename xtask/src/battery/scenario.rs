@@ -83,7 +83,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "restart-delay",
-        title: "The same with five requests a second: what the proxy adds once the instance answers.",
+        title: "The same with three requests a second: what the proxy adds once the instance answers.",
         servers: &[Kind::Sync, Kind::Gthread, Kind::Uvicorn, Kind::Uwsgi],
         bar: Bar::PostsExplained,
         takes_part: TakesPart::All,

@@ -115,6 +115,13 @@ impl Places {
         self.folder.join("executed")
     }
 
+    /// Where the virtual environment has its packages.
+    fn packages(&self) -> PathBuf {
+        let versions = std::fs::read_dir(self.root.join(".venv/lib")).into_iter().flatten().flatten();
+        let mut found = versions.map(|entry| entry.path().join("site-packages")).filter(|path| path.is_dir());
+        found.next().unwrap_or_default()
+    }
+
     fn scripts(&self) -> PathBuf {
         self.root.join("tests/battery")
     }
@@ -222,6 +229,8 @@ impl Server {
                 command.args(["--http-socket", &at, "--uwsgi-socket"]);
                 command.arg(format!("{}:{}", self.settings.host, self.uwsgi_port));
                 command.arg("--virtualenv").arg(self.places.root.join(".venv"));
+                // After SIGHUP it executes itself anew, with a Python that knows nothing of the environment.
+                command.env("PYTHONPATH", self.places.packages());
                 command
             }
         };

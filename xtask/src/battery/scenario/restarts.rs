@@ -14,7 +14,7 @@ const GAP: Duration = Duration::from_secs(2);
 /// What a gap may add once the instance answers.
 const DELAY_MAX: Duration = Duration::from_millis(100);
 /// So few that what they wait for when the server is back is the proxy, and not each other.
-const FEW_PER_SECOND: f64 = 5.0;
+const FEW_PER_SECOND: f64 = 3.0;
 /// Attempts at a target that cannot be reached, beside probes: those that were chosen before the first one failed.
 const ATTEMPTS_MAX: usize = 5;
 
@@ -68,12 +68,14 @@ pub(super) fn delay(stage: &Stage<'_>) -> anyhow::Result<Measured> {
     let mut delays = delays_after(&remains, answered);
     let [median, max] = percentiles(&mut delays, [0.5, 1.0]);
     let measured = &mut remains.measured;
-    measured.figure(format!(
-        "{} waited, and were answered {} ms (at most {} ms) after the server answered again",
-        delays.len(),
-        median.as_millis(),
-        max.as_millis()
-    ));
+    measured.figure(match delays.len() {
+        0 => "nobody waited".to_owned(),
+        count => format!(
+            "{count} waited, and were answered {} ms (at most {} ms) after the server answered again",
+            median.as_millis(),
+            max.as_millis()
+        ),
+    });
     measured.require(max <= DELAY_MAX, "waiting requests were answered too late");
     Ok(remains.held_to(stage.bar))
 }
