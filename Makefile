@@ -4,7 +4,7 @@
 ARGS ?=
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test setup bench
+.PHONY: run test setup bench battery
 
 run:
 	cargo build --release --locked --package clearway
@@ -21,3 +21,8 @@ setup:
 bench:
 	@tests/setup.sh bench
 	@cargo xtask bench
+
+# What happens to requests when servers fail, beside other proxies: docs/battery.md. Takes half an hour.
+battery:
+	@tests/setup.sh bench
+	@cargo xtask battery

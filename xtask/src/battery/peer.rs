@@ -54,6 +54,8 @@ pub(super) struct Setup {
     pub(super) workers: Option<u32>,
     /// The name server to ask for the names of the targets.
     pub(super) name_server: Option<String>,
+    /// Whether it will be replaced: nginx ignores the signal for that unless it has left its parent.
+    pub(super) upgrades: bool,
     /// Only for Clearway: so many upstreams more, at `/r0/` and so on, all with the first target, each with an own memory
     /// of when it closes, and for an hour of idling.
     pub(super) races: u32,
@@ -61,7 +63,7 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn of(targets: Vec<Target>) -> Self {
-        Self { targets, workers: None, name_server: None, races: 0 }
+        Self { targets, workers: None, name_server: None, upgrades: false, races: 0 }
     }
 }
 
@@ -146,7 +148,12 @@ impl Running {
     }
 
     fn pid(&self) -> u32 {
-        self.successors.last().map_or(self.process.pid(), |member| member.pid)
+        match (self.successors.last(), self.kind) {
+            (Some(member), _) => member.pid,
+            // The process that was started may be a shell that waits for it.
+            (None, Kind::Nginx) => nginx::pid(&self.folder).unwrap_or(self.process.pid()),
+            (None, Kind::Clearway | Kind::Haproxy) => self.process.pid(),
+        }
     }
 
     /// Changes the configuration and has it read, as the manual of each says.
@@ -178,10 +185,7 @@ impl Running {
             }
             Kind::Nginx => {
                 signal(old, libc::SIGUSR2);
-                let is_master = |member: &Member| {
-                    std::fs::read_to_string(self.folder.join("nginx.pid"))
-                        .is_ok_and(|text| text.trim() == member.pid.to_string())
-                };
+                let is_master = |member: &Member| nginx::pid(&self.folder) == Some(member.pid);
                 let new = self.wait_for_successor(&before, is_master)?;
                 // Its workers accept: now those of the old one are asked to finish, and then their master.
                 wait(|| usage::tree(new.pid).len() > 1, "the workers of the new nginx")?;

@@ -25,7 +25,7 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
         None => Default::default(),
     };
     format!(
-        "{user}daemon off;
+        "{user}daemon {daemon};
 # As many as there are cores.
 worker_processes auto;
 pid nginx.pid;
@@ -49,6 +49,7 @@ http {{
     }}
 }}
 ",
+        daemon = if setup.upgrades { "on" } else { "off" },
         upstream = upstream(plan),
         pass = pass(plan),
     )
@@ -130,10 +131,25 @@ fn pass(plan: &Plan<'_>) -> String {
     )
 }
 
+/// Starts it as a daemon and stays for as long as it lives, so that it is stopped with whoever started this.
+const GUARD: &str = "trap 'kill $(cat nginx.pid)' TERM; \"$0\" \"$@\" || exit
+while kill -0 $(cat nginx.pid) 2>/dev/null; do sleep 0.1; done";
+
 pub(super) fn command(program: &Path, plan: &Plan<'_>) -> Command {
-    let mut command = Command::new(program);
+    let mut command = if plan.setup.upgrades {
+        let mut command = Command::new("sh");
+        command.args(["-c", GUARD]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
     // The folder ends with a slash: nginx puts names right behind it.
     command.arg("-p").arg(format!("{}/", plan.folder.display()));
     command.arg("-c").arg(plan.folder.join("nginx.conf")).args(["-e", "stderr"]);
     command
+}
+
+/// The process id of the master.
+pub(super) fn pid(folder: &Path) -> Option<u32> {
+    std::fs::read_to_string(folder.join("nginx.pid")).ok()?.trim().parse().ok()
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::{Measured, PATIENCE, Remains, Stage, arrivals, percentiles};
+use super::{Measured, PATIENCE, PER_SECOND, Remains, Stage, arrivals, percentiles};
 use crate::battery::client::{Class, Client, End, read_answer};
 use crate::battery::load::{Arrivals, Load, Outcome};
 use crate::battery::server::{Kind, Server, Settings};
@@ -116,7 +116,9 @@ pub(super) fn slow(stage: &Stage<'_>) -> anyhow::Result<Measured> {
 pub(super) fn worker_killed(stage: &Stage<'_>) -> anyhow::Result<Measured> {
     let only = stage.server_with("a", Settings::of(stage.kind).taking(LONG_TAKES))?;
     let proxy = stage.proxy(&[&only])?;
-    let load = Load::start(Arrivals { per_second: FEW_PER_SECOND, ..arrivals(&proxy) });
+    // What two workers can do that take one request each; the others can take many.
+    let per_second = if stage.kind == Kind::Sync { FEW_PER_SECOND } else { PER_SECOND };
+    let load = Load::start(Arrivals { per_second, ..arrivals(&proxy) });
     for _ in 0..4 {
         stage.go_on()?;
         only.kill_worker()?;

@@ -2,12 +2,16 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::{Measured, Stage, arrivals};
+use anyhow::bail;
+
+use super::{Measured, PATIENCE, Stage, arrivals};
+use crate::battery::client::{Class, Client};
 use crate::battery::load::{Arrivals, Load};
 use crate::battery::peer::{Running, Setup};
 use crate::battery::server::{Server, Settings, steady_port};
-use crate::process::Process;
+use crate::process::{Process, pause};
 
 /// The whole of 127/8 is the loopback, so that port 53 there is nobody else's.
 const NAME_SERVER: &str = "127.53.0.1";
@@ -29,7 +33,7 @@ fn change(
     change: fn(&mut Running) -> anyhow::Result<()>,
 ) -> anyhow::Result<Measured> {
     let only = stage.server("a")?;
-    let mut proxy = stage.proxy(&[&only])?;
+    let mut proxy = stage.proxy_with(Setup { upgrades: true, ..Setup::of(vec![only.target()]) })?;
     let load = Load::start(Arrivals { half_on_new_connections: true, ..arrivals(&proxy) });
     stage.go_on()?;
     for _ in 0..times {
@@ -57,6 +61,14 @@ pub(super) fn name_moves(stage: &Stage<'_>) -> anyhow::Result<Measured> {
     target.host = NAME.to_owned();
     let setup = Setup { name_server: Some(NAME_SERVER.to_owned()), ..Setup::of(vec![target]) };
     let proxy = stage.proxy_with(setup)?;
+    // HAProxy answers 503 until its first question has been answered.
+    let end = Instant::now() + PATIENCE;
+    while !Client::new(proxy.port, PATIENCE).ask(Class::Get, "ready", "").is_good() {
+        if Instant::now() > end {
+            bail!("the name of the target was not found");
+        }
+        pause(Duration::from_millis(10))?;
+    }
     let load = stage.load(&proxy);
     stage.go_on()?;
     fs::write(&addresses, NEW)?;
