@@ -57,12 +57,7 @@ impl Process {
         let gateway = Arc::new(checked.gateway.clone());
         let data = DataDir::open(&checked.process.data).map_err(failed_to)?;
         let database = data.database().await.map_err(failed_to)?;
-        if let Err(error) = proxy::spool::prepare(&gateway.spool.directory) {
-            let directory = gateway.spool.directory.display();
-            output::warn(&format!(
-                "request bodies that are too large for memory will stream: failed to make a file in {directory}: {error}"
-            ));
-        }
+        prepare_spool(&gateway);
         let log = LogFile::start(gateway.log.file.clone()).context("failed to start the log's thread")?;
         let manager = ServiceManager::from_environment();
         let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current())).telling(output::warn);
@@ -233,6 +228,15 @@ async fn bind_management(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 fn failed_to_start(StartError(reasons): StartError) -> anyhow::Error {
     anyhow::anyhow!("failed to start:\n  {}", reasons.join("\n  "))
+}
+
+fn prepare_spool(gateway: &model::Gateway) {
+    if let Err(error) = proxy::spool::prepare(&gateway.spool.directory) {
+        let directory = gateway.spool.directory.display();
+        output::warn(&format!(
+            "request bodies that are too large for memory will stream: failed to make a file in {directory}: {error}"
+        ));
+    }
 }
 
 fn failed_to(error: store::StoreError) -> anyhow::Error {

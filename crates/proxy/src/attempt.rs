@@ -160,6 +160,7 @@ impl<D: Downstream> Trial<'_, D> {
             tried: course.tried,
             may_try: self.scratch.request.method.is_idempotent(),
             regardless: !self.record.attempts.is_empty(),
+            streams: self.streams(),
             affinity: self.affinity,
         };
         upstream.choose(wanted, worker.clock.now(), random)
@@ -294,6 +295,12 @@ impl<D: Downstream> Trial<'_, D> {
             }
             Some(Wanted::Whole | Wanted::Known(_) | Wanted::Start) | None => Ok(()),
         }
+    }
+
+    /// Whether the client is still to send some of the body while a target works on it.
+    pub(crate) fn streams(&self) -> bool {
+        let has_body = matches!(self.facts.framing, Framing::Chunked | Framing::Length(1..));
+        has_body && !self.scratch.collected.as_ref().is_some_and(Collected::is_whole)
     }
 
     /// Whether the whole request can be sent again: what was read of its body is still held.

@@ -217,6 +217,7 @@ impl<'a> Hedging<'a> {
             tried: self.tried,
             may_try: false,
             regardless: false,
+            streams: false,
             affinity: self.affinity,
         };
         let has_other = self.upstream.has_other_with_room(self.tried, now);

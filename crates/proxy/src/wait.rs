@@ -37,6 +37,7 @@ impl<D: Downstream> Trial<'_, D> {
             criticality: self.destination.route.criticality,
             bytes: self.scratch.collected.as_ref().map_or(0, |body| body.bytes().len() as u64),
             may_try: self.scratch.request.method.is_idempotent(),
+            streams: self.streams(),
             affinity: self.affinity,
         };
         let mut timer = ctx.worker.lend_timer();

@@ -235,6 +235,13 @@ mod tests {
         }
     }
 
+    impl Limiter {
+        /// As if that had been learnt.
+        pub(crate) fn limit_to(&self, limit: usize) {
+            self.limit.store(limit, Ordering::Relaxed);
+        }
+    }
+
     #[test]
     fn a_target_that_keeps_up_is_not_limited() {
         for (servers, rate, service) in [(4, 70.0, 0.05), (1, 900.0, 0.001), (1000, 900.0, 1.0)] {

@@ -31,6 +31,9 @@ pub struct Wanted {
     pub may_try: bool,
     /// Whether or not there is room: the request was let in already.
     pub regardless: bool,
+    /// Its body comes from the client while the target works on it: how long that takes says nothing of the target, and it
+    /// does not count where the limit is learnt.
+    pub streams: bool,
     /// Where it would like to go.
     pub affinity: Affinity,
 }
@@ -53,21 +56,22 @@ impl Slot {
         upstream: &Arc<Upstream>,
         target: &Arc<Target>,
         index: usize,
-        regardless: bool,
+        wanted: Wanted,
     ) -> Option<Slot> {
         let state = &target.state;
-        let met = state.awaiting.fetch_add(1, Ordering::Relaxed) + 1;
+        let awaits_head = !wanted.streams;
+        let met = state.awaiting.fetch_add(usize::from(awaits_head), Ordering::Relaxed) + 1;
         let in_flight = state.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
         let fits = match upstream.settings.concurrency {
-            Concurrency::Adaptive => met <= state.limiter.limit(),
+            Concurrency::Adaptive => wanted.streams || met <= state.limiter.limit(),
             Concurrency::Fixed(limit) => in_flight <= limit,
             Concurrency::Unlimited => true,
         };
-        if fits || regardless {
+        if fits || wanted.regardless {
             let (upstream, target) = (upstream.clone(), target.clone());
-            return Some(Slot { upstream, target, index, met, awaits_head: true, passes_on: true });
+            return Some(Slot { upstream, target, index, met, awaits_head, passes_on: true });
         }
-        state.awaiting.fetch_sub(1, Ordering::Relaxed);
+        state.awaiting.fetch_sub(usize::from(awaits_head), Ordering::Relaxed);
         state.in_flight.fetch_sub(1, Ordering::Relaxed);
         None
     }
@@ -118,5 +122,50 @@ impl Drop for Slot {
         if self.passes_on {
             self.upstream.room.slot_is_free();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resolve::Resolver;
+    use crate::target::Registry;
+
+    struct Nothing;
+
+    impl config::Lookup for Nothing {
+        fn env(&self, _: &str) -> Option<String> {
+            None
+        }
+
+        fn file(&self, path: &std::path::Path) -> std::io::Result<String> {
+            std::fs::read_to_string(path)
+        }
+    }
+
+    fn wanted(streams: bool) -> Wanted {
+        Wanted { tried: 0, may_try: true, regardless: false, streams, affinity: Affinity::default() }
+    }
+
+    #[tokio::test]
+    async fn what_streams_does_not_take_the_place_of_what_waits_for_an_answer() {
+        let text = "services: [{ name: app, to: \"http://127.0.0.1:1\" }]".to_owned();
+        let source = config::Source { name: "test.yaml".to_owned(), text };
+        let checked = config::build(&[source], &config::Overrides::default(), &Nothing).unwrap();
+        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
+        let upstream = registry.upstream(checked.gateway.upstreams.get("app").unwrap()).unwrap();
+        let now = Instant::now();
+        let [target] = &*upstream.targets else { panic!() };
+        target.state.limiter.limit_to(1);
+        let streams: Vec<_> = (0..3).map(|_| upstream.choose(wanted(true), now, 0)).collect();
+        assert!(streams.iter().all(|choice| matches!(choice, Choice::Slot(_))));
+        let Choice::Slot(mut slot) = upstream.choose(wanted(false), now, 0) else { panic!() };
+        assert!(matches!(upstream.choose(wanted(false), now, 0), Choice::Full));
+        slot.answered(now, None);
+        assert!(matches!(upstream.choose(wanted(false), now, 0), Choice::Slot(_)));
+        drop((slot, streams));
+        let state = &target.state;
+        let counts = [&state.in_flight, &state.awaiting].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [0, 0]);
     }
 }

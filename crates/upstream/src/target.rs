@@ -272,12 +272,12 @@ impl Upstream {
 
     /// A place at the target that suits best. `random` are 64 bits of chance.
     pub fn choose(self: &Arc<Self>, wanted: Wanted, now: Instant, random: u64) -> Choice {
-        let Wanted { tried, may_try, regardless, affinity } = wanted;
+        let Wanted { tried, may_try, regardless, affinity, .. } = wanted;
         if !regardless && self.out_until(now).is_some_and(|until| now < until) {
             return Choice::Out;
         }
         if let ([only], 0) = (&*self.targets, tried) {
-            return Slot::take(self, only, 0, regardless).map_or(Choice::Full, Choice::Slot);
+            return Slot::take(self, only, 0, wanted).map_or(Choice::Full, Choice::Slot);
         }
         let untried = || {
             let targets = self.targets.iter().enumerate();
@@ -288,16 +288,16 @@ impl Upstream {
         let mut candidates: SmallVec<[Candidate; 8]> = SmallVec::new();
         let mut is_full = false;
         for (index, target) in untried() {
-            if !self.has_room(target) {
+            if !self.has_room(target, wanted.streams) {
                 is_full |= target.state.admits(self.rules(), now);
                 continue;
             }
             match target.state.admit(self.rules(), now, may_try) {
                 Admission::Share(_) if affinity.target == Some(target.token) => {
-                    return self.slot(index, regardless);
+                    return self.slot(index, wanted);
                 }
                 Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
-                Admission::Trial => return self.slot(index, true),
+                Admission::Trial => return self.slot(index, Wanted { regardless: true, ..wanted }),
                 Admission::No => {}
             }
         }
@@ -305,26 +305,28 @@ impl Upstream {
             self.prefer_own_zone(&mut candidates, untried().map(|(_, target)| &**target), affinity, random);
         }
         match self.balancer.choose(&candidates, affinity, random) {
-            Some(index) => self.slot(index, regardless),
+            Some(index) => self.slot(index, wanted),
             None if is_full && !regardless => Choice::Full,
             // All are out: the one that is soonest to be asked again is the least bad.
             None => match untried().min_by_key(|(_, target)| target.state.condition().badness(now)) {
-                Some((index, _)) => self.slot(index, regardless),
+                Some((index, _)) => self.slot(index, wanted),
                 None => Choice::None,
             },
         }
     }
 
-    fn slot(self: &Arc<Self>, index: usize, regardless: bool) -> Choice {
+    fn slot(self: &Arc<Self>, index: usize, wanted: Wanted) -> Choice {
         let Some(target) = self.targets.get(index) else { return Choice::None };
-        Slot::take(self, target, index, regardless).map_or(Choice::Full, Choice::Slot)
+        Slot::take(self, target, index, wanted).map_or(Choice::Full, Choice::Slot)
     }
 
     /// Whether the target is given one more request.
-    fn has_room(&self, target: &Target) -> bool {
+    fn has_room(&self, target: &Target, streams: bool) -> bool {
         let state = &target.state;
         match self.settings.concurrency {
-            Concurrency::Adaptive => state.awaiting.load(Ordering::Relaxed) < state.limiter.limit(),
+            Concurrency::Adaptive => {
+                streams || state.awaiting.load(Ordering::Relaxed) < state.limiter.limit()
+            }
             Concurrency::Fixed(limit) => state.in_flight.load(Ordering::Relaxed) < limit,
             Concurrency::Unlimited => true,
         }
@@ -381,7 +383,7 @@ impl Upstream {
 
     /// The same, with room for one more request.
     pub fn has_other_with_room(&self, tried: u64, now: Instant) -> bool {
-        self.others(tried, now).any(|target| self.has_room(target))
+        self.others(tried, now).any(|target| self.has_room(target, false))
     }
 
     fn others(&self, tried: u64, now: Instant) -> impl Iterator<Item = &Arc<Target>> {

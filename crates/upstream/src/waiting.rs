@@ -39,6 +39,7 @@ struct Inner {
 struct Waiter {
     sender: oneshot::Sender<Slot>,
     may_try: bool,
+    streams: bool,
     affinity: Affinity,
 }
 
@@ -50,6 +51,8 @@ pub struct Patient {
     pub bytes: u64,
     /// It may be the trial of a doubtful target.
     pub may_try: bool,
+    /// See [`Wanted::streams`].
+    pub streams: bool,
     /// Where it would like to go.
     pub affinity: Affinity,
 }
@@ -114,7 +117,8 @@ impl WaitingRoom {
         now: Instant,
     ) -> Result<Waiting, Full> {
         let (sender, slot) = oneshot::channel();
-        let waiter = Waiter { sender, may_try: patient.may_try, affinity: patient.affinity };
+        let waiter =
+            Waiter { sender, may_try: patient.may_try, streams: patient.streams, affinity: patient.affinity };
         let mut inner = self.lock();
         let entered = inner.queue.enter(rules, now, patient.criticality, patient.bytes, waiter);
         self.length.store(inner.queue.len(), Ordering::Relaxed);
@@ -150,8 +154,8 @@ impl WaitingRoom {
             let random = inner.chance();
             let mut slot = None;
             let next = inner.queue.next_if(now, |waiter| {
-                let Waiter { may_try, affinity, .. } = *waiter;
-                let wanted = Wanted { tried: 0, may_try, regardless: false, affinity };
+                let Waiter { may_try, streams, affinity, .. } = *waiter;
+                let wanted = Wanted { tried: 0, may_try, regardless: false, streams, affinity };
                 if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
                     slot = Some(chosen);
                 }
