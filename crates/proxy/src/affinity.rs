@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use model::gateway::{Balance, HashKey};
 use upstream::{Affinity, Lease, Upstream};
@@ -42,11 +43,12 @@ fn hash_of(key: &HashKey, head: &RequestHead, client: Option<IpAddr>) -> Option<
     }
 }
 
-/// Tells the client the target that it stays with, unless its cookie names that one already.
-pub(crate) fn stick(lease: &Lease, request: &RequestHead, response: &mut ResponseHead) {
+/// Tells the client the target that it stays with, unless its cookie names one already that is not out.
+pub(crate) fn stick(lease: &Lease, now: Instant, request: &RequestHead, response: &mut ResponseHead) {
     let Some(stickiness) = &lease.upstream().settings.stickiness else { return };
     let target = lease.target();
-    if cookies(request, &stickiness.cookie).any(|value| token_of(value) == Some(target.token)) {
+    let mut named = cookies(request, &stickiness.cookie).filter_map(token_of);
+    if named.any(|token| token == target.token || lease.upstream().keeps(token, now)) {
         return;
     }
     let mut cookie = format!("{}={:016x}; Path=/; HttpOnly; SameSite=Lax", stickiness.cookie, target.token);

@@ -203,7 +203,7 @@ async fn proxy<D: Downstream>(
     let (destination, rewrite) = (&destination, &rewrite);
     let trial = Trial { ctx, client, scratch, facts, destination, rewrite, affinity, record };
     let answered = trial.until_answered().await?;
-    affinity::stick(&answered.lease, &scratch.request, &mut scratch.response);
+    affinity::stick(&answered.lease, ctx.worker.clock.now(), &scratch.request, &mut scratch.response);
     if scratch.response.status == 101 {
         return upgrade(ctx, client, scratch, answered, record).await;
     }

@@ -645,7 +645,7 @@ mod tests {
         fn the_ejected_share_never_exceeds_its_cap(
             targets in 1usize..8,
             percent in 0u32..=100,
-            events in prop::collection::vec((0usize..8, 0u8..7, 0u64..4_000), 1..300),
+            events in prop::collection::vec((0usize..8, 0u8..8, 0u64..4_000), 1..300),
         ) {
             let rules = HealthRules { ejected_max_percent: percent, ..RULES };
             let mut fleet = vec![Health::default(); targets];
@@ -661,6 +661,9 @@ mod tests {
                     3 => { health.observe(&rules, now, REFUSED, may_eject); }
                     4 => { health.checked(&CHECK, now, Ok(())); }
                     5 => { health.checked(&CHECK, now, Err("500")); }
+                    6 if may_eject => {
+                        health.eject_for_share(&rules, now, Excess { index: 0, own_percent: 50, others_percent: 0 });
+                    }
                     _ => match health.admission(&rules, now) {
                         Admission::Trial => health.begin_trial(now),
                         Admission::Share(share) => prop_assert!(share > 0.0 && share <= 1.0),

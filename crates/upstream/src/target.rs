@@ -376,6 +376,13 @@ impl Upstream {
         self.targets.iter().any(|target| target.token == token)
     }
 
+    /// Whether a client stays with the target that its cookie names, although this request went elsewhere: that one had no
+    /// room, or did not do, and is not out for it.
+    pub fn keeps(&self, token: u64, now: Instant) -> bool {
+        let mut named = self.targets.iter().filter(|target| target.token == token);
+        named.any(|target| target.state.admits(self.rules(), now))
+    }
+
     /// Whether a target other than those tried would be admitted.
     pub fn has_other(&self, tried: u64, now: Instant) -> bool {
         self.others(tried, now).next().is_some()

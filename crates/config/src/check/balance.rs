@@ -1,10 +1,11 @@
 //! How an upstream chooses among its targets.
 
-use model::gateway::{Balance, HashKey, Stickiness};
+use model::gateway::{Balance, HashKey, Hedge, Stickiness};
 
 use crate::ctx::Ctx;
 use crate::scalar::BalanceBy;
 use crate::shape;
+use crate::tree::Place;
 
 pub(crate) fn balance(shape: &shape::Balance) -> Balance {
     match shape.by.given().map_or(BalanceBy::PeakEwma, |by| by.value) {
@@ -28,8 +29,18 @@ pub(crate) fn stickiness(shape: &shape::Upstream) -> Option<Stickiness> {
     })
 }
 
+/// Where hedging is switched on.
+fn hedged(shape: &shape::Upstream) -> Option<Place> {
+    let hedge = &shape.retries.hedge;
+    (hedge.given && hedge.0 != Hedge::Off).then_some(hedge.place)
+}
+
 /// What does not go together.
 pub(crate) fn check(shape: &shape::Upstream, ctx: &mut Ctx) {
+    if let (Some(_), Some(hedge)) = (shape.stickiness.given(), hedged(shape)) {
+        let message = "hedge: clients that stay with their target are not hedged";
+        ctx.warn(hedge, message, "keep one of `hedge` and `stickiness`");
+    }
     let balance = &shape.balance.0;
     let Some(by) = balance.by.given() else { return };
     if by.value == BalanceBy::Hash {

@@ -24,7 +24,8 @@ impl HasShort for Balance {
 }
 
 shape! {
-    /// A client stays with the target that answered it first, for as long as that one is admitted. The cookie holds no
+    /// A client stays with the target that answered it first, for as long as that one is not out; a single request goes
+    /// elsewhere where it has no room. The cookie holds no
     /// address; it is sent with `Path=/`, `HttpOnly`, `SameSite=Lax`, and with `Secure` to clients that came by TLS. Such
     /// requests are not hedged.
     Stickiness {

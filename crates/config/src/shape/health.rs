@@ -41,7 +41,8 @@ shape! {
     /// that fails it gets no requests until it passes again; it then returns slowly. Where all targets fail, they are asked
     /// all the same. Passing does not end an ejection: an endpoint made for checks may be well while requests fail.
     Check {
-        /// GET of this path, over the protocol of the target (a uwsgi request for `uwsgi://`), as `clearway-health-check`.
+        /// GET of this path, over the protocol of the target (a uwsgi request for `uwsgi://`), as `clearway-health-check`. A
+        /// first check that is answered 404 is warned of on standard error.
         http: CheckPath [optional] "/healthz";
         /// Statuses that pass, singly or as ranges. For `http`.
         status: List<StatusRange, 1> [= "[200-399]"] "[200-299, 401]";

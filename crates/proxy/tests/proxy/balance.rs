@@ -215,3 +215,79 @@ async fn targets_of_the_own_zone_are_preferred_and_the_others_help_out() {
         assert_eq!(client.get("/").await.status, 200);
     }
 }
+
+/// Answers its first request at once and the second one when the gate is open.
+fn held_the_second_time(gate: &Gate) -> Upstream {
+    let answer = || Step::send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    Upstream::script([
+        vec![Step::ReadHead, answer(), Step::Close],
+        vec![Step::ReadHead, Step::Await(gate.clone()), answer(), Step::Close],
+    ])
+}
+
+#[tokio::test]
+async fn a_client_whose_target_has_no_room_is_served_elsewhere_and_comes_back() {
+    let gate = Gate::new();
+    let (own, other) = (held_the_second_time(&gate), ok());
+    let more = "balance: round-robin, stickiness: { cookie: app-target }, concurrency: 1";
+    let gateway = Gateway::start(&config(&[&own, &other], more));
+    let word = cookie(&gateway.get("/").await).unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {word}\r\n\r\n");
+    let mut held = gateway.client().await;
+    held.send(&request).await;
+    own.until("the second request", |seen| seen.connections.len() == 2).await;
+    let elsewhere = gateway.client().await.exchange(&request).await;
+    assert_eq!((elsewhere.status, elsewhere.field("set-cookie")), (200, None));
+    assert_eq!(other.requests().len(), 1);
+    gate.open();
+    assert_eq!(held.response("GET").await.status, 200);
+}
+
+#[tokio::test]
+async fn clients_that_stay_are_not_hedged() {
+    let slow = Upstream::script([vec![
+        Step::ReadHead,
+        Step::SendSlowly {
+            bytes: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".into(),
+            piece: 20,
+            gap: std::time::Duration::from_millis(50),
+        },
+        Step::Close,
+    ]]);
+    let more = "balance: round-robin, retries: { hedge: 1ms }";
+    for (more, attempts) in
+        [(more.to_owned(), 2), (format!("{more}, stickiness: {{ cookie: app-target }}"), 1)]
+    {
+        let mut gateway = Gateway::start(&config(&[&slow, &ok()], &more));
+        assert_eq!(gateway.get("/").await.status, 200);
+        assert_eq!(gateway.record().await.attempts.len(), attempts, "{more}");
+    }
+}
+
+#[tokio::test]
+async fn shares_are_told_as_they_are_given() {
+    let targets = [ok(), ok()];
+    let shares = |gateway: &mut Gateway| -> Vec<i64> {
+        let serving = gateway.server().shared().serving.load();
+        let standings = serving.upstreams.get("app").unwrap().standings(std::time::Instant::now());
+        standings.iter().map(|standing| (standing.share * 1e3).round() as i64).collect()
+    };
+    let mut gateway = Gateway::start(&weighted(&targets, &[1, 3], "balance: random"));
+    assert_eq!(shares(&mut gateway), [250, 750]);
+
+    let (refused, _socket) = testkit::refused();
+    let list = format!(
+        "{{ url: \"{}\", zone: a }}, {{ url: \"http://{refused}\", zone: a }}, {{ url: \"{}\", zone: b, weight: 7 }}",
+        targets[0].url(),
+        targets[1].url()
+    );
+    let more = "health: { check: { tcp: true, interval: 10ms }, slow-start: 0s }";
+    let mut gateway = Gateway::start(&format!("zone: a\n{}", with_targets(&list, more)));
+    within("the closed door to be found", async {
+        while shares(&mut gateway)[1] != 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(shares(&mut gateway), [714, 0, 286], "half of the zone bears half of 70%");
+}
