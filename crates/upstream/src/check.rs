@@ -76,7 +76,10 @@ impl Failed {
         let name = name(kind);
         match self {
             Failed::Unreachable(fault) => format!("{name}: {fault}"),
-            Failed::Failure(failure) => format!("{name}: {}", failure.fault),
+            Failed::Failure(Failure { fault, detail: Some(detail), .. }) => {
+                format!("{name}: {fault} ({detail})")
+            }
+            Failed::Failure(Failure { fault, .. }) => format!("{name}: {fault}"),
             Failed::Status(status) => format!("{name} answered {status}"),
             Failed::Said(said) => format!("{name} {said}"),
             Failed::TimedOut(limit) => format!("{name} was not answered within {limit:?}"),

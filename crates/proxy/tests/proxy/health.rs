@@ -362,3 +362,31 @@ async fn requests_that_wait_go_to_a_target_that_accepts_again_though_its_checks_
     assert_eq!(client.response("GET").await.status, 200);
     drop(after);
 }
+
+#[tokio::test]
+async fn a_check_that_breaks_off_says_how() {
+    let why = async |url: &str, path: &str| {
+        let settings = format!("health: {{ check: {{ http: \"{path}\", interval: 10ms, fall: 1 }} }}");
+        let mut gateway = Gateway::to(url, &settings);
+        let state = target(&mut gateway, 0);
+        until(&state, "down").await;
+        state.why().unwrap()
+    };
+    let closing = Upstream::script([vec![Step::ReadHead, Step::Close]]);
+    assert_eq!(why(&closing.url(), "/healthz").await, "check GET /healthz: early-close");
+    let babbling = Upstream::script([vec![Step::ReadHead, Step::send("SSH-2.0-x\r\n\r\n"), Step::Close]]);
+    let said = why(&babbling.url(), "/healthz").await;
+    assert!(
+        said.starts_with("check GET /healthz: response-malformed (") && said.contains("SSH-2.0-x"),
+        "{said}"
+    );
+    let strange = Upstream::builder()
+        .tls(&Authority::new().issue(&["127.0.0.1"]), &["h2"])
+        .http2(|_| Http2Answer::ok(""));
+    let said = why(&strange.url_as("https"), "/healthz").await;
+    assert!(said.starts_with("check GET /healthz: tls-failed ("), "{said}");
+    // What is no good path for a request that is routed is sent as it is written.
+    let upstream = saying("503 Service Unavailable");
+    assert_eq!(why(&upstream.url(), "/%zz/../x").await, "check GET /%zz/../x answered 503");
+    assert_eq!(upstream.requests().remove(0).target, "/%zz/../x");
+}

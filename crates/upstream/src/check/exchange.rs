@@ -61,7 +61,7 @@ async fn get(
     path: &str,
     host: &str,
 ) -> Result<u16, Failure> {
-    let head = request(path, host).ok_or_else(|| {
+    let head = request(host).ok_or_else(|| {
         Failure::new(Phase::Send, Fault::Internal).with_detail("a check that cannot be sent")
     })?;
     let mut connection = Http1::new(dialed.transport, target.settings.scheme == Scheme::Uwsgi);
@@ -109,10 +109,10 @@ fn poll_answer(
     }
 }
 
-/// `None` cannot be: path and host were checked with the configuration.
-fn request(path: &str, host: &str) -> Option<RequestHead> {
+/// Method and fields; the path goes beside them. `None` cannot be: the host was checked with the configuration.
+fn request(host: &str) -> Option<RequestHead> {
     let text = format!(
-        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        "GET / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {USER_AGENT}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
     );
     let limits = HeadLimits { head_bytes: 64 << 10, fields: 16, target_bytes: 32 << 10 };
     let mut head = RequestHead::default();
