@@ -426,6 +426,10 @@ impl Upstream {
     /// changed.
     fn judge(&self, state: &TargetState, now: Instant, outcome: Outcome) -> Option<Condition> {
         let rules = self.rules();
+        if outcome == Outcome::Good {
+            // Nobody is ejected for it, so that nobody has to be counted.
+            return state.observe(rules, now, outcome, false);
+        }
         let mut shares = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let tallies = || self.targets.iter().map(|other| other.state.tally.now());
         let outcome = match (outcome, &rules.failure_share) {
