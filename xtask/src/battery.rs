@@ -75,7 +75,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> anyhow::Result<()> {
         if !holds {
             below.push(assumption::NAME);
         }
-        battery.publish(assumption::NAME, &format!("{table}\n{}\n", surroundings.line()))?;
+        battery.publish(assumption::NAME, &format!("{table}\n{}\n", surroundings.line(assumption::NAME)))?;
     }
     if below.is_empty() { Ok(()) } else { bail!("Clearway is below the bar in: {}", below.join(", ")) }
 }

@@ -137,12 +137,14 @@ impl Options {
         if self.explain { usize::MAX } else { EXPLANATIONS }
     }
 
-    /// The command as it is published: where a binary lay is of no use to a reader.
+    /// The options as they are published, behind the name of a scenario: where a binary lay is of no use to a reader.
     pub(super) fn shown(&self, arguments: &[&str]) -> String {
-        let mut words = vec!["cargo xtask battery"];
+        let mut words = Vec::new();
         for (index, word) in arguments.iter().enumerate() {
             let is_path = index.checked_sub(1).and_then(|before| arguments.get(before)) == Some(&"--binary");
-            words.push(if is_path { "PATH" } else { word });
+            if !self.names.iter().any(|name| name == word) {
+                words.push(if is_path { "PATH" } else { word });
+            }
         }
         words.join(" ")
     }
@@ -165,7 +167,7 @@ mod tests {
             Options::parse(&["kill", "--peers", "nginx", "--seconds", "1", "--binary", "/a/b"]).unwrap();
         assert!(options.wants(Kind::Nginx) && !options.wants(Kind::Haproxy));
         assert_eq!(options.scenarios().len(), 1);
-        assert_eq!(options.shown(&["kill", "--binary", "/a/b"]), "cargo xtask battery kill --binary PATH");
+        assert_eq!(options.shown(&["kill", "--binary", "/a/b", "--write"]), "--binary PATH --write");
         let smoke = Options::parse(&["--smoke"]).unwrap();
         assert!(!smoke.wants(Kind::Nginx));
         assert_eq!(smoke.scenarios().len(), SMOKE.len());

@@ -18,11 +18,14 @@ pub(super) struct Entry {
 
 /// On what it was taken.
 pub(super) struct Surroundings {
-    line: String,
+    date: String,
+    options: String,
+    commit: String,
+    rest: String,
 }
 
 impl Surroundings {
-    pub(super) fn look(command: String, root: &Path, peers: &[Peer]) -> anyhow::Result<Self> {
+    pub(super) fn look(options: String, root: &Path, peers: &[Peer]) -> anyhow::Result<Self> {
         let date = answer_of("date", &["-u", "+%Y-%m-%d"])?;
         let commit = answer_of("git", &["-C", &root.to_string_lossy(), "describe", "--always", "--dirty"])?;
         let mut versions: Vec<String> =
@@ -32,14 +35,16 @@ impl Surroundings {
                    print(', '.join(f'{n} {m.version(p)}' for n, p in (('Gunicorn', 'gunicorn'), ('Uvicorn', 'uvicorn'), \
                    ('uWSGI', 'pyuwsgi'))) + ', Python ' + sys.version.split()[0])";
         versions.push(answer_of(python, &["-c", ask])?);
-        let line = format!("{date}, `{command}` at {commit}. {}. {}.", system(), versions.join(", "));
-        Ok(Self { line })
+        let rest = format!("{}. {}", system(), versions.join(", "));
+        Ok(Self { date, options, commit, rest })
     }
 }
 
 impl Surroundings {
-    pub(super) fn line(&self) -> &str {
-        &self.line
+    /// For the table of a scenario.
+    pub(super) fn line(&self, name: &str) -> String {
+        let Self { date, options, commit, rest } = self;
+        format!("{date}, `cargo xtask battery {name} {options}` at {commit}. {rest}.")
     }
 }
 
@@ -53,7 +58,7 @@ pub(super) fn section(scenario: &Scenario, entries: &[Entry], surroundings: &Sur
     ));
     lines.push(format!("|---|---|---:|{}---:|---:|---|", "---|".repeat(classes.len())));
     lines.extend(entries.iter().map(row));
-    lines.push(format!("\n{}\n", surroundings.line));
+    lines.push(format!("\n{}\n", surroundings.line(scenario.name)));
     lines.join("\n")
 }
 
