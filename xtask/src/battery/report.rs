@@ -27,7 +27,8 @@ pub(super) struct Surroundings {
 impl Surroundings {
     pub(super) fn look(options: String, root: &Path, peers: &[Peer]) -> anyhow::Result<Self> {
         let date = answer_of("date", &["-u", "+%Y-%m-%d"])?;
-        let commit = answer_of("git", &["-C", &root.to_string_lossy(), "describe", "--always", "--dirty"])?;
+        let commit = answer_of("git", &["-C", &root.to_string_lossy(), "describe", "--always", "--dirty"]);
+        let commit = commit.unwrap_or_else(|_| "an unknown commit".to_owned());
         let mut versions: Vec<String> =
             peers.iter().map(|peer| format!("{} {}", peer.kind.name(), peer.version)).collect();
         let python = root.join(".venv/bin/python");

@@ -196,7 +196,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "name-moves",
-        title: "The name of the only instance gets another address (TTL 1 s); the old one goes four seconds later.",
+        title: "The name of the only instance gets another address (TTL 1 s); what was at the old one stops after two seconds or more.",
         servers: &[Kind::Gthread],
         bar: Bar::Posts(0),
         takes_part: TakesPart::All,

@@ -10,8 +10,8 @@ use super::{Measured, PATIENCE, Stage, arrivals};
 use crate::battery::client::{Class, Client};
 use crate::battery::load::{Arrivals, Load};
 use crate::battery::peer::{Running, Setup};
-use crate::battery::server::{Server, Settings, steady_port};
-use crate::process::{Process, pause};
+use crate::battery::server::{Settings, steady_port};
+use crate::process::{Process, answer_of, pause};
 
 /// The whole of 127/8 is the loopback, so that port 53 there is nobody else's.
 const NAME_SERVER: &str = "127.53.0.1";
@@ -44,9 +44,8 @@ fn change(
 }
 
 pub(super) fn name_moves(stage: &Stage<'_>) -> anyhow::Result<Measured> {
-    // SAFETY: geteuid touches no memory of ours.
-    if unsafe { libc::geteuid() } != 0 {
-        return Ok(Measured::skipped("port 53 and a mount namespace need root"));
+    if let Err(error) = answer_of("unshare", &["--mount", "true"]) {
+        return Ok(Measured::skipped(&format!("port 53 and a mount namespace need root ({error:#})")));
     }
     let addresses = stage.places.folder.join("addresses");
     fs::write(&addresses, OLD)?;
@@ -72,12 +71,10 @@ pub(super) fn name_moves(stage: &Stage<'_>) -> anyhow::Result<Measured> {
     let load = stage.load(&proxy);
     stage.go_on()?;
     fs::write(&addresses, NEW)?;
-    // The TTL is one second: after two parts nobody should be left at the old address.
+    // The TTL is one second: after two parts of at least that, nobody should be left at the old address.
     stage.go_on()?;
     stage.go_on()?;
-    let mut servers: Vec<Server> = vec![new];
     drop(old);
     stage.go_on()?;
-    let remains = stage.finish(load, proxy, std::mem::take(&mut servers))?;
-    Ok(remains.held_to(stage.bar))
+    Ok(stage.finish(load, proxy, vec![new])?.held_to(stage.bar))
 }
