@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::gateway::Scheme;
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
+use upstream::limiter::QUICK;
 use upstream::{Affinity, Choice, Delivery, Failure, Lease, Slot, Target, Upstream};
 use wire::{Framing, Known, RequestFacts};
 
@@ -175,6 +176,8 @@ impl<D: Downstream> Trial<'_, D> {
         slot.upstream().observe(slot.target(), now, retry::outcome_of_status(status));
         if !retry::is_bad_answer(status) {
             let took = upload.targets_time(attempt_log::current(self.record));
+            // Where this worker was long in noticing the answer, the time is not the target's.
+            let took = took.filter(|took| *took <= QUICK || ctx.worker.clock.busy_for() * 4 <= *took);
             if let Some(took) = took {
                 slot.target().state.latency.observe(now, took);
                 slot.upstream().observe_tail(took);

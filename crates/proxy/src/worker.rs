@@ -82,6 +82,8 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) struct Clock {
     now: Cell<Instant>,
+    /// When the worker last had something to do again after it had had nothing.
+    woke: Cell<Instant>,
     /// The same moment on both clocks; taken again with each sweep, so that a step of the system's clock is followed.
     pair: Cell<(Instant, SystemTime)>,
     /// The value of `Date` for this Unix second.
@@ -91,14 +93,27 @@ pub(crate) struct Clock {
 impl Clock {
     fn new() -> Clock {
         let now = Instant::now();
-        Clock { now: Cell::new(now), pair: Cell::new((now, SystemTime::now())), date: RefCell::default() }
+        Clock {
+            now: Cell::new(now),
+            woke: Cell::new(now),
+            pair: Cell::new((now, SystemTime::now())),
+            date: RefCell::default(),
+        }
     }
 
     /// Reads the time: to be called when a task goes on after it had waited.
     pub(crate) fn tick(&self) -> Instant {
         let now = Instant::now();
         self.now.set(now);
+        if WOKE.replace(false) {
+            self.woke.set(now);
+        }
         now
+    }
+
+    /// For how long the worker has been busy without a break: what is noticed now may have happened so long ago.
+    pub(crate) fn busy_for(&self) -> Duration {
+        self.now().saturating_duration_since(self.woke.get())
     }
 
     /// The time of the last tick: right for what follows it without waiting.
@@ -430,12 +445,18 @@ async fn sweep(worker: Rc<Worker>) {
     }
 }
 
+thread_local! {
+    /// The thread's runtime has waited for something to do since this was last asked.
+    static WOKE: Cell<bool> = const { Cell::new(false) };
+}
+
 /// A runtime for one worker.
 pub(crate) fn runtime() -> std::io::Result<LocalRuntime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .event_interval(61)
+        .on_thread_unpark(|| WOKE.set(true))
         // They are for files of request bodies alone.
         .max_blocking_threads(spool::THREADS_MAX)
         .build_local(tokio::runtime::LocalOptions::default())

@@ -19,7 +19,7 @@ pub mod http2_stream;
 mod idle_limit;
 pub mod io;
 mod latency;
-mod limiter;
+pub mod limiter;
 mod pool;
 mod probe;
 mod pulse;

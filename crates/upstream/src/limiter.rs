@@ -11,13 +11,15 @@
 //! tenths of a second, in which requests wait outside, long before one is turned away.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// The limit is never below: so many keep a target that works on one at a time busy, and the kernel's queue short.
 const LIMIT_MIN: usize = 4;
 /// Above it there is no limit, as in the beginning.
 const LIMIT_MAX: usize = 10_000;
+/// An answer within this time is quick, whatever others took: a queue that is no longer harms nobody.
+pub const QUICK: Duration = Duration::from_millis(10);
 /// A step is made of the answers of at least this time ...
 const WINDOW: Duration = Duration::from_millis(250);
 /// ... and of at least so many.
@@ -38,6 +40,8 @@ const FOLLOW: f64 = 0.25;
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limit: AtomicUsize,
+    /// There was a quick answer in this window.
+    quick: AtomicBool,
     window: Mutex<Window>,
 }
 
@@ -50,7 +54,7 @@ struct Window {
     met: usize,
     /// The most that one met.
     most: usize,
-    /// How long the fastest answer takes where nothing queues.
+    /// How long the fastest answer takes where nothing queues; not less than a quick one.
     base: Option<Duration>,
     /// The limit has just been lowered.
     trial: Option<Trial>,
@@ -75,7 +79,11 @@ impl Default for Limiter {
             base: None,
             trial: None,
         };
-        Limiter { limit: AtomicUsize::new(usize::MAX), window: Mutex::new(window) }
+        Limiter {
+            limit: AtomicUsize::new(usize::MAX),
+            quick: AtomicBool::new(false),
+            window: Mutex::new(window),
+        }
     }
 }
 
@@ -89,6 +97,13 @@ impl Limiter {
     /// whether the limit has grown.
     pub(crate) fn observe(&self, now: Instant, took: Duration, met: usize) -> bool {
         let before = self.limit();
+        if took <= QUICK && before == usize::MAX {
+            // What nearly all targets do nearly always costs next to nothing.
+            if !self.quick.load(Ordering::Relaxed) {
+                self.quick.store(true, Ordering::Relaxed);
+            }
+            return false;
+        }
         // It came before the limit was lowered.
         if met > before {
             return false;
@@ -104,6 +119,9 @@ impl Limiter {
         if window.answers < ANSWERS_MIN || now.saturating_duration_since(begun) < WINDOW {
             return false;
         }
+        if self.quick.swap(false, Ordering::Relaxed) {
+            window.fastest = window.fastest.min(QUICK);
+        }
         let after = window.step(before);
         self.limit.store(after, Ordering::Relaxed);
         after > before
@@ -113,7 +131,7 @@ impl Limiter {
 impl Window {
     /// Ends the window; gives the next limit.
     fn step(&mut self, limit: usize) -> usize {
-        let (fastest, met, most) = (self.fastest.as_secs_f64().max(1e-6), self.met, self.most);
+        let (fastest, met, most) = (self.fastest.max(QUICK).as_secs_f64(), self.met, self.most);
         (self.begun, self.answers, self.fastest, self.most) = (None, 0, Duration::MAX, 0);
         if let Some(trial) = self.trial.take()
             && !trial.has_helped(fastest, met)
