@@ -46,6 +46,20 @@ impl RetryBudget {
         false
     }
 
+    /// What is left: earned by requests, and of the floor.
+    pub(crate) fn purses(&mut self, now: Instant) -> (f64, f64) {
+        self.advance(now);
+        (self.requests, self.floor)
+    }
+
+    /// Goes on with what another process had left, which was earned by its requests.
+    pub(crate) fn refill(&mut self, requests: f64, floor: f64) {
+        if requests.is_finite() && requests >= 0.0 {
+            self.requests = requests;
+        }
+        self.floor = floor.clamp(0.0, FLOOR_PER_SECOND);
+    }
+
     fn advance(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.at);
         if passed < STEP {

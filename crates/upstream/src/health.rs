@@ -8,6 +8,8 @@
 //! Checks and requests do not overrule each other: a target is up if neither speaks against it. A check that passes does not
 //! end an ejection, because an endpoint made for checks may be well while requests fail.
 
+mod learned;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,8 @@ use model::Fault;
 use model::gateway::{Check, Health as HealthRules};
 
 use crate::failure_share::Excess;
+
+pub use learned::LearnedHealth;
 
 /// What an attempt says of its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,9 +114,19 @@ impl Condition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Why {
     Unreachable(Fault),
-    InARow { failures: u32, last: Sign },
-    Trial { last: Sign },
-    Share { own_percent: u32, others_percent: u32 },
+    InARow {
+        failures: u32,
+        last: Sign,
+    },
+    Trial {
+        last: Sign,
+    },
+    Share {
+        own_percent: u32,
+        others_percent: u32,
+    },
+    /// As the process before this one said it.
+    Before(Box<str>),
 }
 
 impl fmt::Display for Why {
@@ -121,6 +135,7 @@ impl fmt::Display for Why {
             Why::Unreachable(fault) => f.write_str(fault.id()),
             Why::InARow { failures: 1, last } => write!(f, "{last}"),
             Why::InARow { failures, last } => write!(f, "{failures} failures in a row, last {last}"),
+            Why::Before(why) => f.write_str(why),
             Why::Trial { last } => write!(f, "it failed its trial: {last}"),
             Why::Share { own_percent, others_percent } => {
                 write!(f, "{own_percent}% of its requests failed, {others_percent}% of the others'")
@@ -333,13 +348,13 @@ impl Health {
         let time = rules.ejection.saturating_mul(factor).min(rules.ejection_max);
         self.ejections += 1;
         let count = match why {
-            Why::InARow { .. } | Why::Unreachable(_) => &mut self.ejected.in_a_row,
+            Why::InARow { .. } | Why::Unreachable(_) | Why::Before(_) => &mut self.ejected.in_a_row,
             Why::Share { .. } => &mut self.ejected.share,
             Why::Trial { .. } => &mut self.ejected.trial,
         };
         *count += 1;
         match why {
-            Why::InARow { .. } | Why::Unreachable(_) => self.for_share = false,
+            Why::InARow { .. } | Why::Unreachable(_) | Why::Before(_) => self.for_share = false,
             Why::Share { .. } => self.for_share = true,
             // Still for what it was ejected for first.
             Why::Trial { .. } => {}

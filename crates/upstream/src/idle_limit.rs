@@ -19,7 +19,7 @@ pub struct IdleLimit {
     begun: Instant,
     /// Milliseconds; zero for unknown.
     announced: AtomicU64,
-    /// Milliseconds, and when that was seen in milliseconds from `begun`.
+    /// Milliseconds, and when that was seen in milliseconds from a time before `begun`.
     seen: AtomicU64,
     seen_at: AtomicU64,
 }
@@ -55,8 +55,20 @@ impl IdleLimit {
 
     /// The limit, if one is known.
     pub fn known(&self, now: Instant) -> Option<Duration> {
-        let announced = Some(self.announced.load(Ordering::Relaxed)).filter(|millis| *millis > 0);
-        [announced, self.seen(now)].into_iter().flatten().min().map(Duration::from_millis)
+        let seen = self.seen(now).map(Duration::from_millis);
+        [self.known_by_announcement(), seen].into_iter().flatten().min()
+    }
+
+    pub(crate) fn known_by_announcement(&self) -> Option<Duration> {
+        let announced = self.announced.load(Ordering::Relaxed);
+        (announced > 0).then(|| Duration::from_millis(announced))
+    }
+
+    /// After how much idling the target was seen to close, and how long ago.
+    pub(crate) fn seen_closing(&self, now: Instant) -> Option<(Duration, Duration)> {
+        let idle = Duration::from_millis(self.seen(now)?);
+        let ago = self.millis(now).saturating_sub(self.seen_at.load(Ordering::Relaxed));
+        Some((idle, Duration::from_millis(ago)))
     }
 
     /// After how much idling a connection is retired, if the configuration says `configured`.
@@ -74,7 +86,8 @@ impl IdleLimit {
     }
 
     fn millis(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.begun).as_millis() as u64
+        // What a process before this one saw has its time, too.
+        (now + SEEN_FOR).saturating_duration_since(self.begun).as_millis() as u64
     }
 }
 

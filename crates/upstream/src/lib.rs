@@ -43,5 +43,5 @@ pub use pool::{Lease, Pool, SWEEP_EVERY, head_limits};
 pub use resolve::Resolver;
 pub use slot::{Choice, Slot, Wanted};
 pub use standing::Standing;
-pub use target::{Registry, Target, TargetState, Upstream};
+pub use target::{LearnedTarget, LearnedUpstream, Registry, Target, TargetState, Upstream};
 pub use waiting::{Full, Patience, Patient, Waiting};

@@ -10,8 +10,8 @@
 //! that not happen, the limit of before is back, and the slowness is taken for the new measure. Such a mistake lasts some
 //! tenths of a second, in which requests wait outside, long before one is turned away.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The limit is never below: so many keep a target that works on one at a time busy, and the kernel's queue short.
@@ -91,6 +91,19 @@ impl Limiter {
     /// Requests that the target is given at once; `usize::MAX` while no limit is needed.
     pub(crate) fn limit(&self) -> usize {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    /// The limit, if there is one, and how long answers take where nothing queues.
+    pub(crate) fn learned(&self) -> (Option<usize>, Option<Duration>) {
+        let base = self.window.lock().unwrap_or_else(PoisonError::into_inner).base;
+        (Some(self.limit()).filter(|limit| *limit <= LIMIT_MAX), base)
+    }
+
+    /// Goes on from what another process has learned.
+    pub(crate) fn recall(&self, limit: Option<usize>, base: Option<Duration>) {
+        let limit = limit.map_or(usize::MAX, |limit| limit.clamp(LIMIT_MIN, LIMIT_MAX));
+        self.limit.store(limit, Ordering::Relaxed);
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).base = base.filter(|base| !base.is_zero());
     }
 
     /// The target has answered after `took`; `met` requests were there when the answered one came, itself included. Says

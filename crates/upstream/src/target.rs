@@ -3,6 +3,8 @@
 //! State that several workers must agree on (requests in flight, counts) belongs to the process and survives a reload:
 //! it is found again by the names of upstream and target.
 
+mod learned;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -29,6 +31,8 @@ use crate::tail::Tail;
 use crate::tls::{self, CertificateError, ClientTls};
 use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
 use crate::zone;
+
+pub use learned::{LearnedTarget, LearnedUpstream};
 
 /// An upstream that serves.
 #[derive(Debug)]
