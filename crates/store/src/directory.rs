@@ -10,9 +10,10 @@
 //!   spool/                  request bodies that wait for a target, in files without names
 //! ```
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::{Database, StoreError};
@@ -32,8 +33,43 @@ impl DataDir {
         let mut dir = DataDir { path: path.into(), lock: None };
         create_private_dir(&dir.path)?;
         dir.lock = Some(lock(&dir.path, &dir.path.join("lock"))?);
+        dir.name_owner()?;
         create_private_dir(&dir.records_path())?;
         Ok(dir)
+    }
+
+    /// Owns a directory together with the process that has handed its lock over, until that one ends. Fails if the lock is
+    /// that of another directory.
+    pub fn take_over(path: impl Into<PathBuf>, handed: OwnedFd) -> Result<DataDir, StoreError> {
+        let path = path.into();
+        let lock_path = path.join("lock");
+        let handed = File::from(handed);
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let ours = fs::metadata(&lock_path).map(identity).ok();
+        let theirs = handed.metadata().map(identity).map_err(StoreError::file(&lock_path, "look at"))?;
+        if ours != Some(theirs) {
+            return Err(StoreError::OtherDirectory { path });
+        }
+        // The lock belongs to what both processes have open, and goes when both have closed it.
+        match handed.try_lock() {
+            Ok(()) => Ok(DataDir { path, lock: Some(handed) }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path, pid: None }),
+            Err(TryLockError::Error(source)) => Err(StoreError::file(&lock_path, "lock")(source)),
+        }
+    }
+
+    /// The lock, to be handed to another process; `None` for a directory that is only read.
+    pub fn lock(&self) -> Option<&File> {
+        self.lock.as_ref()
+    }
+
+    /// Writes this process's id where those look who find the directory in use.
+    pub fn name_owner(&self) -> Result<(), StoreError> {
+        let Some(mut file) = self.lock.as_ref() else { return Ok(()) };
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "{}", std::process::id()))
+            .map_err(StoreError::file(&self.path.join("lock"), "write the process id into"))
     }
 
     /// Reads a directory that another process may own, or that was left behind by one that was killed. Nothing in
@@ -92,7 +128,7 @@ fn create_private_dir(path: &Path) -> Result<(), StoreError> {
 }
 
 fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
@@ -101,19 +137,13 @@ fn lock(dir: &Path, path: &Path) -> Result<File, StoreError> {
         .open(path)
         .map_err(StoreError::file(path, "open the lock file"))?;
     match file.try_lock() {
-        Ok(()) => {}
+        Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
             // The owner writes its pid just after it took the lock: for a moment the file may be empty.
             let pid = file.take(32).read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-            return Err(StoreError::InUse { path: dir.to_owned(), pid });
+            Err(StoreError::InUse { path: dir.to_owned(), pid })
         }
-        Err(TryLockError::Error(source)) => {
-            return Err(StoreError::file(path, "lock")(source));
-        }
+        Err(TryLockError::Error(source)) => Err(StoreError::file(path, "lock")(source)),
     }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(StoreError::file(path, "write the process id into"))?;
-    Ok(file)
 }

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub enum StoreError {
     /// Another process owns the data directory.
     InUse { path: PathBuf, pid: Option<u32> },
+    /// The lock that was handed over is that of another data directory.
+    OtherDirectory { path: PathBuf },
     /// A file or directory could not be used.
     File { path: PathBuf, action: &'static str, source: io::Error },
     /// A newer version of Clearway wrote this database.
@@ -48,6 +50,11 @@ impl fmt::Display for StoreError {
                 }
                 write!(f, " or choose another directory with --data")
             }
+            StoreError::OtherDirectory { path } => write!(
+                f,
+                "take the data directory {} over: the process before uses another one; stop that process and start anew",
+                path.display()
+            ),
             StoreError::File { path, action, source } => {
                 write!(f, "{action} {}: {source}", path.display())?;
                 match source.kind() {
@@ -83,7 +90,9 @@ impl Error for StoreError {
         match self {
             StoreError::File { source, .. } | StoreError::Randomness(source) => Some(source),
             StoreError::Database { source, .. } => Some(source.as_ref()),
-            StoreError::InUse { .. } | StoreError::SchemaNewer { .. } => None,
+            StoreError::InUse { .. } | StoreError::OtherDirectory { .. } | StoreError::SchemaNewer { .. } => {
+                None
+            }
         }
     }
 }

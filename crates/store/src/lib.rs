@@ -15,6 +15,7 @@ pub use database::{ADMIN_TOKEN_PREFIX, Database};
 pub use directory::DataDir;
 pub use error::StoreError;
 pub use records::{
-    BlockCounts, Failure, Failures, Follower, Page, ParseStatusMatchError, Query, RecordCounts, RecordReader,
-    RecordSettings, RecordState, RecordStatus, RecordWriter, StatusMatch, StopReason,
+    BlockCounts, Failure, Failures, Follower, NotAParcel, PARCEL_BYTES_MAX, Page, ParseStatusMatchError,
+    Query, RecordCounts, RecordReader, RecordSettings, RecordState, RecordStatus, RecordWriter, StatusMatch,
+    StopReason, open_parcel, pack_parcels,
 };

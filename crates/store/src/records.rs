@@ -10,6 +10,7 @@ mod columns;
 mod day;
 mod decode;
 mod file;
+mod parcel;
 mod query;
 mod reader;
 mod retention;
@@ -19,6 +20,7 @@ mod strings;
 mod summary;
 mod writer;
 
+pub use parcel::{NotAParcel, PARCEL_BYTES_MAX, open_parcel, pack_parcels};
 pub use query::{BlockCounts, Failure, Failures, Page, ParseStatusMatchError, Query, StatusMatch};
 pub use reader::RecordReader;
 pub use shared::Follower;

@@ -10,6 +10,7 @@ use super::block::{BlockBuilder, pack};
 use super::bytes::{Corrupt, put_u64};
 use super::codec::{RAW_BYTES_MAX, ROWS_MAX, VERSION};
 use super::decode::{Rows, unpack};
+use super::parcel::{NotAParcel, open_parcel, pack_parcels};
 use super::query::Query;
 use super::strings::TEXT_BYTES_MAX;
 
@@ -30,6 +31,13 @@ fn read_all_of(raw: &[u8]) -> usize {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn parcels_bring_every_exchange(exchanges in vec(exchange(), 0..40)) {
+        let parcels = pack_parcels(&exchanges);
+        let opened: Vec<Exchange> = parcels.iter().flat_map(|parcel| open_parcel(parcel).unwrap()).collect();
+        prop_assert_eq!(opened, exchanges);
+    }
 
     #[test]
     fn exchanges_come_back_exactly(exchanges in vec(exchange(), 0..40)) {
@@ -148,4 +156,16 @@ fn a_block_is_full_by_rows_and_by_size_and_stays_readable() {
     let read = read(&builder.raw()).unwrap();
     assert_eq!(read.len(), number);
     assert_eq!(read[0].path.len(), TEXT_BYTES_MAX);
+}
+
+#[test]
+fn many_exchanges_are_several_parcels_and_other_bytes_are_none() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let one = exchange().new_tree(&mut runner).unwrap().current();
+    let parcels = pack_parcels(&vec![one; ROWS_MAX as usize * 2 + 1]);
+    let opened: Vec<usize> = parcels.iter().map(|parcel| open_parcel(parcel).unwrap().len()).collect();
+    assert_eq!(opened.iter().sum::<usize>(), ROWS_MAX as usize * 2 + 1);
+    assert!(opened.len() > 2, "{opened:?}");
+    assert_eq!(open_parcel(b""), Err(NotAParcel));
+    assert_eq!(open_parcel(&parcels[0][1..]), Err(NotAParcel));
 }

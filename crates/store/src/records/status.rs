@@ -62,7 +62,9 @@ impl StopReason {
                 },
                 None => StopReason::Io,
             },
-            StoreError::InUse { .. } | StoreError::Randomness(_) => StopReason::NotWritable,
+            StoreError::InUse { .. } | StoreError::OtherDirectory { .. } | StoreError::Randomness(_) => {
+                StopReason::NotWritable
+            }
         }
     }
 

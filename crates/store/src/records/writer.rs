@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::block::pack;
 use super::day::Day;
+use super::decode::Rows;
 use super::file::DayFile;
 use super::query::Query;
 use super::reader::RecordReader;
@@ -183,12 +184,26 @@ impl RecordWriter {
 
     /// Writes all there is, and closes the files.
     pub async fn close(mut self) {
+        self.let_go().await;
+        RecordStatus::add(&self.shared.status.dropped, self.shared.discard());
+    }
+
+    /// Writes all there is and closes the files, so that another process can write. Until the next batch or tick nothing
+    /// here touches them.
+    pub async fn let_go(&mut self) {
         self.shared.seal_all();
         self.write_sealed().await;
-        RecordStatus::add(&self.shared.status.dropped, self.shared.discard());
         for file in self.files.drain(..) {
             file.close().await;
         }
+    }
+
+    /// What could not be written, for whoever writes from now on.
+    pub fn take_unwritten(&mut self) -> Vec<Exchange> {
+        let blocks = self.shared.raw_blocks();
+        self.shared.discard();
+        // What this process packed, it can read.
+        blocks.iter().filter_map(|raw| Rows::read(raw).ok()).flatten().filter_map(Result::ok).collect()
     }
 
     fn is_off(&self) -> bool {

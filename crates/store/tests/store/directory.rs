@@ -53,3 +53,25 @@ fn a_directory_that_cannot_be_used_is_named_with_the_reason() {
     let error = DataDir::open(&file).unwrap_err();
     assert!(matches!(error, StoreError::File { .. }), "{error:?}");
 }
+
+#[test]
+fn a_lock_that_is_handed_over_is_held_until_both_are_gone() {
+    let (parent, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = DataDir::open(parent.path()).unwrap();
+    let handed = || std::os::fd::OwnedFd::from(first.lock().unwrap().try_clone().unwrap());
+    let elsewhere = DataDir::take_over(other.path(), handed()).unwrap_err().to_string();
+    assert!(
+        elsewhere.contains(other.path().to_str().unwrap()) && elsewhere.contains("another one"),
+        "{elsewhere}"
+    );
+    let second = DataDir::take_over(parent.path(), handed()).unwrap();
+    assert!(first.is_owned() && second.is_owned());
+    let owner = || std::fs::read_to_string(parent.path().join("lock")).unwrap();
+    std::fs::write(parent.path().join("lock"), "4000000000\n").unwrap();
+    second.name_owner().unwrap();
+    assert_eq!(owner(), format!("{}\n", std::process::id()));
+    drop(first);
+    assert!(matches!(DataDir::open(parent.path()), Err(StoreError::InUse { .. })));
+    drop(second);
+    DataDir::open(parent.path()).unwrap();
+}

@@ -42,6 +42,40 @@ async fn what_was_recorded_is_found_by_id_in_files_and_before() {
     assert_eq!(outside.find(batch[2_499].id).await.unwrap().as_ref(), Some(&batch[2_499]));
 }
 
+#[tokio::test]
+async fn a_writer_that_lets_go_leaves_the_files_to_another_and_can_go_on() {
+    let place = Place::new();
+    let (mut first, mut second) = (place.writer(), place.writer());
+    let mut traffic = Traffic::today();
+    let batch = traffic.batch(2_500);
+    first.append(batch[..800].to_vec()).await;
+    first.let_go().await;
+    let outside = RecordReader::open(&place.dir);
+    assert_eq!(found(&outside, &Query::default()).await, newest_first(&batch[..800]));
+    assert_eq!(first.take_unwritten(), []);
+    second.append(batch[800..1_600].to_vec()).await;
+    second.close().await;
+    first.append(batch[1_600..].to_vec()).await;
+    first.close().await;
+    assert_eq!(found(&outside, &Query::default()).await, newest_first(&batch));
+}
+
+#[tokio::test]
+async fn what_could_not_be_written_can_be_taken_elsewhere() {
+    let place = Place::new();
+    let mut writer = place.writer();
+    let batch = Traffic::today().batch(1_200);
+    std::fs::remove_dir_all(place.dir.records_path()).unwrap();
+    writer.append(batch.clone()).await;
+    writer.let_go().await;
+    let mut unwritten = ids(&writer.take_unwritten());
+    unwritten.sort();
+    let mut expect = ids(&batch);
+    expect.sort();
+    assert_eq!(unwritten, expect);
+    assert_eq!(writer.take_unwritten(), []);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_open_block_is_written_before_it_is_a_second_old() {
     let place = Place::new();
