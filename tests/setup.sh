@@ -11,6 +11,7 @@ tools=(
     "make make"
     "curl curl"
     "nghttp nghttp2-client"
+    "openssl openssl"
     "slowhttptest slowhttptest"
     "systemd-socket-activate systemd"
 )
@@ -20,7 +21,6 @@ if [ "${1:-}" = bench ]; then
         "haproxy haproxy"
         "wrk wrk"
         "h2load nghttp2-client"
-        "openssl openssl"
     )
 fi
 

@@ -1,6 +1,7 @@
 """Under systemd: sockets that it has bound, and what it is told. The tests play its part; its own tool passes sockets."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -166,3 +167,32 @@ def test_it_is_started_by_its_first_connection(server, tmp_path):
         assert send(port, Request()).status == 200
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
+
+
+def test_an_upgrade_names_the_new_main_process_and_keeps_the_sockets(server, tmp_path):
+    public, path, manager = free_port(), tmp_path / "gateway.sock", NotifySocket(str(tmp_path / "notify"))
+    data, config = tmp_path / "data", tmp_path / "clearway.yaml"
+    config.write_text(
+        f"listeners: [{{ address: '127.0.0.1:{public}' }}, {{ address: 'unix:{path}' }}]\n"
+        f"services: [{{ name: shop, to: '{server(SERVER).url}' }}]\nadmin: 127.0.0.1:0\nworkers: 2\n"
+    )
+    sockets = passing(f"web=127.0.0.1:{public}", f"local={path}")
+    words = [*sockets, clearway.binary(), "up", config, "--data", data]
+    with clearway.Process(words, log=tmp_path / "clearway.log", env=manager.environment) as process:
+        ready = manager.next()
+        assert ready["READY"] == "1"
+        for _ in range(2):
+            result = clearway.command("upgrade", "--data", data)
+            assert result.returncode == 0, result.stderr
+            new = re.search(r"-> (\d+)", result.stdout).group(1)
+            # Said by the old process, which is the only one that systemd believes; what the new one says comes after it.
+            assert manager.next() == {"MAINPID": new, "STATUS": f"process {new} has taken over"}
+            assert manager.next() == ready
+            for _ in range(20):
+                assert send(public, Request()).status == 200
+        assert process.wait() == 0
+        os.kill(int(new), signal.SIGTERM)
+        assert manager.next()["STOPPING"] == "1"
+        wait_until(lambda: clearway.command("routes", "--data", data).returncode == 1, "the last process to end")
+    assert path.exists(), "the file of a socket unit is systemd's"
+    manager.socket.close()

@@ -113,7 +113,8 @@ fn fault(text: &str) -> Result<Fault, String> {
     })
 }
 
-fn duration(name: &str, text: &str) -> Result<Duration, String> {
+/// A duration as the command line and filters write it.
+pub fn duration(name: &str, text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
     let unit_millis = match text.get(digits.len()..) {
         Some("ms") => 1,

@@ -11,6 +11,6 @@ mod handlers;
 mod serve;
 
 pub use api::{Permission, endpoints, router};
-pub use calls::{CallFilter, DEFAULT_LIMIT, call_id};
+pub use calls::{CallFilter, DEFAULT_LIMIT, call_id, duration};
 pub use control::{Answer, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow};
 pub use serve::serve;

@@ -25,6 +25,7 @@ pub(crate) enum Command {
     Routes(Listing),
     /// List the upstreams and how their targets are doing
     Upstreams(Listing),
+    Upgrade(Upgrade),
     AdminToken(AdminToken),
     /// Print the completions for a shell
     Completions {
@@ -38,7 +39,7 @@ pub(crate) enum Command {
 ///
 /// Without FILE and without --to it reads clearway.yaml in the working directory, if there is one. SIGHUP, and any
 /// change of a file that was read, makes it read the configuration again; one that does not hold is reported, and the
-/// last good one goes on serving. SIGTERM lets what is in flight finish within the grace time.
+/// last good one goes on serving. SIGUSR2 hands over to a new process, as `clearway upgrade` does. SIGTERM lets what is in flight finish within the grace time.
 #[derive(Debug, Parser)]
 pub(crate) struct Up {
     /// Configuration files, or directories of them (every .yaml and .yml in them, in the order of their names)
@@ -124,6 +125,23 @@ pub(crate) struct Show {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) listing: Listing,
+}
+
+/// Replace the running process by a new one, without losing a request or a connection
+///
+/// The running process starts its program again, with the same arguments, environment and working directory: the new
+/// version, if the file was replaced, and a new number of workers, if the configuration has one. It hands over its
+/// listening sockets, what it has learned of targets, and the store; then it finishes what is in flight within the grace
+/// time and ends. The command waits until the new process serves. If that one does not get so far, the old one goes on as
+/// if nothing had happened, and the command says why.
+#[derive(Debug, Parser)]
+pub(crate) struct Upgrade {
+    /// The data directory of the process
+    #[arg(long, value_name = "DIR", default_value = "clearway-data")]
+    pub(crate) data: PathBuf,
+    /// How long the new process may take to get ready: 500ms, 2m
+    #[arg(long, value_name = "DURATION", default_value = "60s")]
+    pub(crate) timeout: String,
 }
 
 /// Manage the token of the management interface

@@ -1,12 +1,12 @@
 //! The control socket: how the command line asks the running process.
 //!
 //! One JSON document a line: a [`Request`] from the client, then [`Reply`]s until the last one, which is
-//! [`Reply::End`] or [`Reply::Error`]. The socket has mode 0600, and who connects must be the same user, or root.
+//! [`Reply::End`] or [`Reply::Error`]. In an upgrade the socket changes hands, its file stays. The socket has mode 0600, and who connects must be the same user, or root.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::running::{Running, document};
@@ -48,6 +49,10 @@ pub(crate) enum Request {
     Routes,
     Upstreams,
     RotateAdminToken,
+    /// Hand over to a new process, which has so long to get ready.
+    Upgrade {
+        timeout_ms: u64,
+    },
 }
 
 /// A line of the answer.
@@ -78,13 +83,40 @@ pub(crate) fn with_short_path<T>(path: &Path, then: impl FnOnce(&Path) -> io::Re
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: UnixListener,
-    file: ControlFile,
+    /// The same, to be handed over one day.
+    kept: OwnedFd,
+    path: PathBuf,
+    /// `None` while the process before looks after it.
+    file: Option<ControlFile>,
+}
+
+/// The control socket at work.
+#[derive(Debug)]
+pub(crate) struct Controlled {
+    pub(crate) kept: OwnedFd,
+    pub(crate) file: ControlFile,
+    accepting: AbortHandle,
+}
+
+impl Controlled {
+    /// Another process accepts from now on; who is being answered goes on to be.
+    pub(crate) fn leave(self) {
+        self.accepting.abort();
+        self.file.leave();
+    }
 }
 
 /// The socket's file, removed with this: to be dropped by the owner of the data directory, and not with the task that
 /// answers. That one ends with the runtime, when the directory and the file may have another owner.
 #[derive(Debug)]
 pub(crate) struct ControlFile(PathBuf);
+
+impl ControlFile {
+    fn leave(mut self) {
+        // There is no file without a path.
+        self.0 = PathBuf::new();
+    }
+}
 
 impl Drop for ControlFile {
     fn drop(&mut self) {
@@ -101,19 +133,35 @@ impl ControlSocket {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let listener = with_short_path(&path, |path| UnixListener::bind(path))?;
+            let listener = with_short_path(&path, |path| std::os::unix::net::UnixListener::bind(path))?;
+            let file = ControlFile(path.clone());
             fs::set_permissions(&path, Permissions::from_mode(0o600))?;
-            Ok(listener)
+            ControlSocket::over(listener, path.clone(), Some(file))
         };
-        let listener =
-            bind().with_context(|| format!("failed to make the control socket {}", path.display()))?;
-        Ok(ControlSocket { listener, file: ControlFile(path) })
+        bind().with_context(|| format!("failed to make the control socket {}", path.display()))
+    }
+
+    /// The socket that the process before hands over. Its file is that one's until this one serves.
+    pub(crate) fn take_over(handed: OwnedFd, path: PathBuf) -> anyhow::Result<ControlSocket> {
+        ControlSocket::over(handed.into(), path, None)
+            .context("failed to use the control socket that was handed over")
+    }
+
+    fn over(
+        listener: std::os::unix::net::UnixListener,
+        path: PathBuf,
+        file: Option<ControlFile>,
+    ) -> io::Result<ControlSocket> {
+        listener.set_nonblocking(true)?;
+        let kept = listener.try_clone()?.into();
+        Ok(ControlSocket { listener: UnixListener::from_std(listener)?, kept, path, file })
     }
 
     /// Answers from now on, for as long as the runtime lives.
-    pub(crate) fn serve(self, running: Arc<Running>) -> ControlFile {
-        tokio::spawn(answer_all(self.listener, running));
-        self.file
+    pub(crate) fn serve(self, running: Arc<Running>) -> Controlled {
+        let accepting = tokio::spawn(answer_all(self.listener, running)).abort_handle();
+        let file = self.file.unwrap_or_else(|| ControlFile(self.path));
+        Controlled { kept: self.kept, file, accepting }
     }
 }
 
@@ -165,6 +213,9 @@ async fn reply(request: Request, running: &Running, replies: &mut Replies) -> io
         Request::Routes => replies.rows(&running.routes()).await?,
         Request::Upstreams => replies.rows(&running.upstreams()).await?,
         Request::RotateAdminToken => replies.new_admin_token(running).await?,
+        Request::Upgrade { timeout_ms } => {
+            replies.upgraded(running, Duration::from_millis(timeout_ms)).await?
+        }
     };
     match outcome {
         Ok(()) => replies.send(&Reply::End).await,
@@ -255,6 +306,13 @@ impl Replies {
                 self.rows(&[token]).await
             }
             Err(error) => Ok(Err(ControlError::Unreadable(format!("failed to {error}")))),
+        }
+    }
+
+    async fn upgraded(&mut self, running: &Running, timeout: Duration) -> Outcome {
+        match running.upgrade(timeout).await {
+            Ok(upgraded) => self.rows(&[upgraded]).await,
+            Err(reason) => Ok(Err(ControlError::Unreadable(reason))),
         }
     }
 

@@ -7,13 +7,16 @@ mod call;
 mod calls;
 mod check;
 mod control;
+mod handover;
 mod listing;
 mod log_file;
 mod man;
 mod notify;
 mod output;
 mod panics;
+mod predecessor;
 mod process;
+mod program;
 mod read_file;
 mod recorder;
 mod reload;
@@ -24,6 +27,7 @@ mod start_text;
 mod system;
 mod timeline;
 mod up;
+mod upgrade;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -58,6 +62,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => up::run(up),
         Command::Check(check) => check::run(&check),
+        Command::Upgrade(upgrade) => upgrade::run(&upgrade),
         Command::Calls(calls) => match calls.command {
             Some(CallsCommand::Show(show)) => calls::show(&show),
             None => calls::list(&calls),

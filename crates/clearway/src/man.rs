@@ -15,6 +15,9 @@ const AFTER: &str = r#".SH SIGNALS
 Read the configuration and the certificates again, and open the log file again. A configuration that does not hold is
 reported with all its problems, and the last good one goes on serving.
 .TP
+\fBSIGUSR2\fR
+Hand over to a new process, as \fBclearway upgrade\fR does. What becomes of it is said on standard error.
+.TP
 \fBSIGTERM\fR, \fBSIGINT\fR
 Stop accepting, finish what is in flight within the grace time, write what is recorded, and exit with 0. A second one
 ends the process at once, with 1.
@@ -28,6 +31,13 @@ Something failed, and standard error says what.
 .TP
 \fB2\fR
 The command line was not understood.
+.SH ENVIRONMENT
+.TP
+\fBNOTIFY_SOCKET\fR
+Where the service manager is told when the process is ready, reloads, hands over and stops; see sd_notify(3).
+.TP
+\fBLISTEN_FDS\fR, \fBLISTEN_PID\fR, \fBLISTEN_FDNAMES\fR
+Sockets that the service manager has bound; see sd_listen_fds(3). Each serves the listener with its address.
 .SH FILES
 .TP
 \fIclearway.yaml\fR

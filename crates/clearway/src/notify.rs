@@ -48,6 +48,12 @@ impl ServiceManager {
         self.send(&format!("STOPPING=1\n{}", status_line(status)));
     }
 
+    /// Another process is the service from now on. Only the main process is believed (`NotifyAccess=main`), so that the old
+    /// one says it.
+    pub(crate) fn main_process(&self, pid: u32) {
+        self.send(&format!("MAINPID={pid}\n{}", status_line(&format!("process {pid} has taken over"))));
+    }
+
     fn send(&self, message: &str) {
         if let Some((socket, address)) = &self.to {
             // A manager that does not listen does not want to know.

@@ -2,6 +2,11 @@
 //!
 //! Runs on the management runtime. When it is too slow, the data plane's queue fills and drops; nothing here delays a
 //! request.
+//!
+//! In an upgrade the store changes hands: exchanges wait in the queue while nobody has it, and go to the process that has
+//! it from then on, which derives everything from them.
+
+mod successor;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +21,10 @@ use store::{Follower, Query, RecordSettings, RecordState, RecordWriter};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
+use crate::handover::Connection;
 use crate::log_file::LogFile;
 use crate::output;
+use crate::recorder::successor::Successor;
 
 /// How long exchanges are collected before they are worked on: a wake-up per exchange would cost more than its record.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -35,8 +42,27 @@ pub(crate) enum Command {
     Follow(Query, oneshot::Sender<Follower>),
     /// Take what waits now, and say when it can be found.
     Record(oneshot::Sender<()>),
+    /// Record exchanges of the process whose place this one has taken, and say when that is done.
+    Adopt(Vec<Exchange>, oneshot::Sender<()>),
+    /// Write everything, let go of the store, and leave exchanges in the queue from then on.
+    Hold(oneshot::Sender<()>),
+    /// Go on as before the hold.
+    Resume,
+    /// Another process has the store now; send everything there.
+    HandOver(Connection),
     /// Write everything and end.
     Finish,
+}
+
+/// Where exchanges go.
+#[derive(Debug)]
+enum Place {
+    Store,
+    /// Nowhere yet: they wait in the queue.
+    Held,
+    Successor(Successor),
+    /// The process that had taken over is gone; so many were not recorded.
+    Lost(usize),
 }
 
 pub(crate) struct Recorder {
@@ -47,6 +73,9 @@ pub(crate) struct Recorder {
     format: LogFormat,
     path: Option<PathBuf>,
     commands: mpsc::Receiver<Command>,
+    place: Place,
+    /// Adopted while the store was held.
+    waiting: Vec<(Vec<Exchange>, oneshot::Sender<()>)>,
     known_state: RecordState,
     known_dropped: u64,
     complain_after: Instant,
@@ -72,6 +101,8 @@ impl Recorder {
             format: settings.format,
             path: settings.file.clone(),
             commands,
+            place: Place::Store,
+            waiting: Vec::new(),
             known_dropped: 0,
             complain_after: Instant::now(),
             expected: 0,
@@ -86,17 +117,13 @@ impl Recorder {
                 // What was told before an exchange ended holds for it.
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Configure(log, records)) => self.configure(log, records),
-                    Some(Command::ReopenLog) => self.log.open(self.path.clone()),
-                    // Who asked may have left meanwhile.
-                    Some(Command::Follow(query, answer)) => drop(answer.send(self.writer.follow(query))),
-                    Some(Command::Record(answer)) => {
-                        self.record().await;
-                        let _ = answer.send(());
-                    }
                     Some(Command::Finish) | None => break,
+                    Some(command) => self.obey(command).await,
                 },
-                () = self.writer.due() => self.writer.tick().await,
+                recorded = recorded(&mut self.place) => if recorded.is_err() {
+                    self.lose();
+                },
+                () = self.writer.due(), if matches!(self.place, Place::Store) => self.writer.tick().await,
                 () = self.shared.records.filled(), if collected_at.is_none() => {
                     collected_at = Some(Instant::now() + COLLECT);
                 }
@@ -107,26 +134,122 @@ impl Recorder {
             }
             self.tell_of_changes();
         }
-        self.record().await;
-        self.writer.close().await;
-        self.log.close().await;
+        self.finish().await;
     }
 
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Configure(log, records) => self.configure(log, records),
+            Command::ReopenLog => self.log.open(self.path.clone()),
+            // Who asked may have left meanwhile, here and below.
+            Command::Follow(query, answer) => drop(answer.send(self.writer.follow(query))),
+            Command::Record(answer) => {
+                self.record().await;
+                let _ = answer.send(());
+            }
+            Command::Adopt(batch, answer) => {
+                self.waiting.push((batch, answer));
+                self.record().await;
+            }
+            Command::Hold(answer) => {
+                self.record().await;
+                self.writer.let_go().await;
+                self.place = Place::Held;
+                let _ = answer.send(());
+            }
+            Command::Resume => {
+                self.place = Place::Store;
+                self.record().await;
+            }
+            Command::HandOver(connection) => {
+                self.place = Place::Successor(Successor::new(connection));
+                let unwritten = self.writer.take_unwritten();
+                self.work_on(unwritten).await;
+                self.record().await;
+            }
+            // The end of the loop, not of this function.
+            Command::Finish => {}
+        }
+    }
+
+    /// Takes what waits, unless it has nowhere to go.
     async fn record(&mut self) {
+        if let Place::Held = self.place {
+            return;
+        }
+        for (batch, answer) in std::mem::take(&mut self.waiting) {
+            self.work_on(batch).await;
+            let _ = answer.send(());
+        }
         let batch = self.shared.records.take(Vec::with_capacity(self.expected));
         self.expected = batch.len();
+        self.work_on(batch).await;
+    }
+
+    async fn work_on(&mut self, batch: Vec<Exchange>) {
         if batch.is_empty() {
             return;
         }
-        {
-            let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.iter().for_each(|exchange| metrics.observe(exchange));
+        match &mut self.place {
+            Place::Successor(successor) => {
+                if successor.send(batch).await.is_err() {
+                    self.lose();
+                }
+            }
+            Place::Lost(lost) => {
+                *lost += batch.len();
+                self.write_lines(&batch);
+            }
+            Place::Store | Place::Held => {
+                {
+                    let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
+                    batch.iter().for_each(|exchange| metrics.observe(exchange));
+                }
+                self.write_lines(&batch);
+                self.writer.append(batch).await;
+            }
         }
-        self.write_lines(&batch);
-        self.writer.append(batch).await;
+    }
+
+    /// The process that has the store is gone, or takes nothing any more. What it has not recorded gets its log lines here,
+    /// some perhaps for the second time.
+    fn lose(&mut self) {
+        if let Place::Successor(successor) = std::mem::replace(&mut self.place, Place::Lost(0)) {
+            let unrecorded = successor.into_unrecorded();
+            self.place = Place::Lost(unrecorded.len());
+            self.write_lines(&unrecorded);
+            output::error(
+                "the process that has taken over takes no records any more; what ends here is in the log only",
+            );
+        }
+    }
+
+    async fn finish(mut self) {
+        // An upgrade that was cut short leaves the store here.
+        if let Place::Held = self.place {
+            self.place = Place::Store;
+        }
+        self.record().await;
+        if let Place::Successor(successor) = &mut self.place
+            && successor.finish().await.is_err()
+        {
+            self.lose();
+        }
+        match self.place {
+            Place::Store | Place::Held => self.writer.close().await,
+            Place::Successor(_) | Place::Lost(0) => {}
+            Place::Lost(lost) => output::error(&format!(
+                "{lost} exchanges were served and may be missing from the records: the process that had taken over did \
+                 not record them"
+            )),
+        }
+        self.log.close().await;
     }
 
     fn write_lines(&mut self, batch: &[Exchange]) {
+        if batch.is_empty() {
+            return;
+        }
         let write = match self.format {
             LogFormat::Human => log::human,
             LogFormat::Json => log::json,
@@ -170,6 +293,14 @@ impl Recorder {
             self.known_dropped = dropped;
             self.complain_after = Instant::now() + COMPLAIN_EVERY;
         }
+    }
+}
+
+/// Waits until the successor has recorded more, or for as long as there is none.
+async fn recorded(place: &mut Place) -> std::io::Result<()> {
+    match place {
+        Place::Successor(successor) => successor.recorded().await,
+        Place::Store | Place::Held | Place::Lost(_) => std::future::pending().await,
     }
 }
 

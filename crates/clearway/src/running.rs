@@ -13,6 +13,7 @@ use proxy::Shared;
 use proxy::telemetry::exposition::{Exposition, Kind};
 use proxy::telemetry::log;
 use proxy::telemetry::metrics::Metrics;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use store::{BlockCounts, Database, Follower, Page, Query, RecordReader, RecordState, RecordStatus};
 use tokio::sync::{mpsc, oneshot};
@@ -38,6 +39,25 @@ pub(crate) struct Running {
     pub(crate) readiness: AtomicU8,
     /// Reloads that were taken over and refused.
     pub(crate) reloads: [AtomicU64; 2],
+    pub(crate) upgrades: mpsc::Sender<UpgradeRequest>,
+    pub(crate) upgrades_failed: AtomicU64,
+}
+
+/// Somebody wants another process to take the place of this one.
+#[derive(Debug)]
+pub(crate) struct UpgradeRequest {
+    /// How long it may take to get ready.
+    pub(crate) timeout: Duration,
+    pub(crate) answer: oneshot::Sender<Result<Upgraded, String>>,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Upgraded {
+    pub(crate) old_pid: u32,
+    pub(crate) new_pid: u32,
+    /// Requests that the old process finishes.
+    pub(crate) in_flight: usize,
 }
 
 impl Running {
@@ -50,6 +70,14 @@ impl Running {
         let (answer, follower) = oneshot::channel();
         self.recorder.send(Command::Follow(query, answer)).await.ok()?;
         follower.await.ok()
+    }
+
+    /// Hands over to a new process, or says why not.
+    pub(crate) async fn upgrade(&self, timeout: Duration) -> Result<Upgraded, String> {
+        let (answer, upgraded) = oneshot::channel();
+        let stopping = || "this process is stopping".to_owned();
+        self.upgrades.send(UpgradeRequest { timeout, answer }).await.map_err(|_| stopping())?;
+        upgraded.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     /// Whoever asks right after an answer finds its exchange: the recorder takes what it is collecting.
@@ -91,6 +119,13 @@ impl Control for Running {
             let count = count.load(Ordering::Relaxed);
             text.sample("clearway_reloads_total", &[("result", result)], count as f64);
         }
+        text.family(
+            "clearway_upgrades_failed_total",
+            Kind::Counter,
+            "Processes that were to take the place of this one and did not.",
+        );
+        let failed = self.upgrades_failed.load(Ordering::Relaxed);
+        text.sample("clearway_upgrades_failed_total", &[], failed as f64);
         text.family("clearway_build_info", Kind::Gauge, "Always 1; the labels say what runs.");
         text.sample("clearway_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         write_process(&mut text, self.started);

@@ -1,6 +1,7 @@
 //! What the process asks of the system: descriptors, signals, and how much it uses.
 
 use std::fs;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Raises the limit of open files to what the system allows: each proxied request needs two. Returns the limit.
 pub(crate) fn raise_open_files_limit() -> Option<u64> {
@@ -44,6 +45,23 @@ pub(crate) fn die_of_signals() {
 pub(crate) fn user_id() -> u32 {
     // SAFETY: the call takes nothing, cannot fail, and touches no memory of ours.
     unsafe { libc::geteuid() }
+}
+
+/// From now on what is said to standard error goes here.
+pub(crate) fn replace_standard_error(by: BorrowedFd<'_>) -> std::io::Result<()> {
+    // SAFETY: the call takes numbers only; nobody here closes the descriptor 2.
+    match unsafe { libc::dup2(by.as_raw_fd(), libc::STDERR_FILENO) } {
+        -1 => Err(std::io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// Sends a signal to another process, which may be gone.
+pub(crate) fn signal(pid: u32, signal: i32) {
+    if let Ok(pid) = i32::try_from(pid) {
+        // SAFETY: the call takes numbers only.
+        unsafe { libc::kill(pid, signal) };
+    }
 }
 
 /// A descriptor that was passed to this process is not passed on. Fails if it is not open.

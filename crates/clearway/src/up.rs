@@ -10,16 +10,21 @@ use config::Overrides;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::Up;
-use crate::process::Process;
+use crate::process::{Origin, Process};
+use crate::program::Program;
 use crate::sources::{LoadError, Sources};
-use crate::{output, panics, socket_activation, system};
+use crate::{output, panics, predecessor, socket_activation, system};
 
 /// Two per connection, and some for files: below this, connections will be refused under load.
 const OPEN_FILES_WANTED: u64 = 4096;
 
 pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
     // Before anything is opened: they have fixed numbers.
-    let sockets = socket_activation::sockets()?;
+    let origin = match predecessor::inherited_connection()? {
+        Some(connection) => Origin::Predecessor(connection),
+        None => Origin::Fresh(socket_activation::sockets()?),
+    };
+    let program = Program::this().context("failed to find out which program this is")?;
     system::turn_huge_pages_off();
     system::survive_file_size_limit();
     output::speak_from_a_thread().context("failed to start a thread")?;
@@ -51,8 +56,8 @@ pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
         .context("failed to start a runtime")?;
     let outcome = runtime.block_on(async {
         // From here on a signal finds someone who listens.
-        let signals = Signals::listen().context("failed to listen for signals")?;
-        let process = Process::start(sources, checked, sockets).await?;
+        let mut signals = Signals::listen().context("failed to listen for signals")?;
+        let process = Process::start(program, sources, checked, origin, &mut signals).await?;
         Ok(process.serve(signals).await)
     });
     // Now nobody listens any more: a signal ends the process while its last words come out.
@@ -65,6 +70,8 @@ pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
 /// What others tell the process.
 pub(crate) struct Signals {
     pub(crate) hangup: Signal,
+    /// SIGUSR2.
+    pub(crate) upgrade: Signal,
     pub(crate) stop: StopSignals,
 }
 
@@ -77,6 +84,7 @@ impl Signals {
     fn listen() -> std::io::Result<Signals> {
         Ok(Signals {
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
             stop: StopSignals {
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
@@ -91,5 +99,11 @@ impl StopSignals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+    }
+
+    /// Whether one has come already. It is then taken.
+    pub(crate) fn is_pending(&mut self) -> bool {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        self.interrupt.poll_recv(&mut cx).is_ready() || self.terminate.poll_recv(&mut cx).is_ready()
     }
 }

@@ -21,6 +21,8 @@ fn what_is_not_understood_is_2_and_what_fails_is_1() {
         (&["calls", "show", "7"], 1, "not the id of a call"),
         (&["calls", "--follow"], 1, "nothing to follow"),
         (&["upstreams"], 1, "no clearway process answers"),
+        (&["upgrade"], 1, "no clearway process answers"),
+        (&["upgrade", "--timeout", "soon"], 1, "like 500ms or 10m"),
     ] {
         let output = clearway(folder.path(), words);
         let said = text(&output.stderr);
