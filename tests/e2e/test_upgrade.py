@@ -202,7 +202,7 @@ def test_upgrades_under_load_lose_nothing_and_repeat_nothing(start_gateway, guni
     assert Counter(gunicorn.executed.read_text().split()) == Counter(sent)
     # And is in the log and in the records exactly once, by whichever process.
     wait_until(lambda: all(is_gone(pid) for pid in pids[:-1]), "the old processes to end")
-    calls = gateway.calls("--limit", str(len(sent) + 10))
+    calls = gateway.calls("--limit", "10000")
     ids = Counter(call["id"] for call in calls)
     assert (len(ids), set(ids.values())) == (len(sent), {1})
     lines = wait_until(lambda: (text := log.read_text().splitlines()) and len(text) >= len(sent) and text, "log lines")
@@ -569,6 +569,29 @@ def test_the_old_process_is_killed_when_the_new_one_has_the_store(start_gateway,
         assert gateway.call("--path", path)["status"] == 200
 
 
+def test_a_signal_to_stop_at_the_last_moment_is_for_the_new_process(start_gateway, server):
+    gateway = start_gateway("--to", server(SERVER).url)
+    with ThreadPoolExecutor(1) as pool:
+        with LockedDatabase(gateway):
+            asked = pool.submit(upgrade, gateway)
+            new = wait_until(lambda: (pid := owner(gateway)) != gateway.pid and pid, "the new process to own the store")
+            gateway.signal(signal.SIGTERM)
+        assert asked.result(15).returncode == 0
+    assert gateway.wait() == 0
+    wait_until(lambda: is_gone(new), "the new process to end")
+    assert not (gateway.data / "control.sock").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a namespace of processes")
+def test_in_a_container_that_would_end_with_it_an_upgrade_is_refused(start_gateway, server):
+    unshare = ("unshare", "--pid", "--fork", "--kill-child")
+    gateway = start_gateway("--to", server(SERVER).url, under=unshare)
+    result = upgrade(gateway)
+    assert result.returncode == 1
+    assert "process 1 of a container" in result.stderr
+    assert send(gateway.port, Request()).status == 200
+
+
 def test_a_new_process_that_dies_while_the_old_one_drains_is_told(start_server, start_gateway, token, tmp_path):
     server = start_server(SERVER)
     log = tmp_path / "access.log"
@@ -582,7 +605,7 @@ def test_a_new_process_that_dies_while_the_old_one_drains_is_told(start_server, 
         server.release(token)
         assert answer.result(15).status == 200
     assert gateway.wait() == 0
-    assert gateway.has_said("1 exchanges were served and may be missing from the records")
+    assert gateway.has_said("1 exchange was served and may be missing from the records")
     assert answer.result().names["x-request-id"] in log.read_text()
 
 

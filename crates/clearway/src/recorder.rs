@@ -238,10 +238,16 @@ impl Recorder {
         match self.place {
             Place::Store | Place::Held => self.writer.close().await,
             Place::Successor(_) | Place::Lost(0) => {}
-            Place::Lost(lost) => output::error(&format!(
-                "{lost} exchanges were served and may be missing from the records: the process that had taken over did \
-                 not record them"
-            )),
+            Place::Lost(lost) => {
+                let what = match lost {
+                    1 => "1 exchange was".to_owned(),
+                    _ => format!("{lost} exchanges were"),
+                };
+                output::error(&format!(
+                    "{what} served and may be missing from the records: the process that had taken over did not record \
+                     everything"
+                ));
+            }
         }
         self.log.close().await;
     }
