@@ -240,7 +240,7 @@ impl Process {
                 },
             }
         }
-        output::info(&format!("stopped; process {pid} serves"));
+        output::info(&format!("stopped; process {pid} has taken over"));
         ExitCode::SUCCESS
     }
 }
