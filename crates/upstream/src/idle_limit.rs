@@ -80,9 +80,9 @@ impl IdleLimit {
     }
 
     fn seen(&self, now: Instant) -> Option<u64> {
-        let seen = self.seen.load(Ordering::Relaxed);
+        let seen = Some(self.seen.load(Ordering::Relaxed)).filter(|seen| *seen > 0)?;
         let age = self.millis(now).saturating_sub(self.seen_at.load(Ordering::Relaxed));
-        (seen > 0 && age < SEEN_FOR.as_millis() as u64).then_some(seen)
+        (age < SEEN_FOR.as_millis() as u64).then_some(seen)
     }
 
     fn millis(&self, now: Instant) -> u64 {
