@@ -103,7 +103,7 @@ impl Battery {
                 process::check_interrupt()?;
                 let measured = result.unwrap_or_else(|error| {
                     crate::say(&format!("    {} {}: failed: {error:#}", peer.kind.name(), kind.name()));
-                    Measured::broken(&error)
+                    Measured::broken(peer.kind, &error)
                 });
                 for text in measured.explanations.iter().take(self.options.explanations()) {
                     crate::say(&format!("        {text}"));

@@ -49,12 +49,16 @@ impl Records {
         self.0.values().map(attempts_of)
     }
 
-    /// The fault of a request in a few words, with what was seen of its last attempt; `None` if there is no record of it,
-    /// or one without a fault.
+    /// The fault of a request in a few words, with what was seen of its attempts; if it has none, the target has answered
+    /// so itself. `None` if there is no record that says either.
     pub(super) fn explain(&self, id: &str) -> Option<String> {
         let document = self.0.get(id)?;
-        let fault = text_at(document, "/ending/fault")?;
-        let mut text = fault.to_owned();
+        let answered = || {
+            let last = attempts_of(document).last()?;
+            let status = last.get("status").and_then(Value::as_u64)?;
+            (status >= 500).then(|| format!("the target answered {status}"))
+        };
+        let mut text = text_at(document, "/ending/fault").map(str::to_owned).or_else(answered)?;
         for attempt in attempts_of(document) {
             text += &format!("; {}", describe(attempt));
         }
@@ -106,6 +110,9 @@ mod tests {
             r#"{"target":"http://a","reused":true,"bytes_sent":7,"ending":{"during":"await-head","fault":"reset"}}]}"#,
             "\n",
             r#"{"path":"/get-2","ending":{"by":"client","during":"done","fault":null},"attempts":[]}"#,
+            "\n",
+            r#"{"path":"/post-4","ending":{"by":"upstream","during":"done","fault":null},"attempts":["#,
+            r#"{"target":"http://a","reused":false,"status":502,"ending":{"during":"done","fault":null}}]}"#,
             "\nhalf a li"
         );
         let records = Records::parse(text);
@@ -113,6 +120,8 @@ mod tests {
         assert_eq!(records.explain("post-1").as_deref(), Some(expect));
         assert_eq!(records.explain("get-2"), None);
         assert_eq!(records.explain("get-3"), None);
-        assert_eq!(records.attempts().count(), 1);
+        let expect = "the target answered 502; http://a, reused false, status 502, during done";
+        assert_eq!(records.explain("post-4").as_deref(), Some(expect));
+        assert_eq!(records.attempts().count(), 2);
     }
 }

@@ -349,9 +349,13 @@ impl Measured {
         Self { figures: vec![format!("skipped: {reason}")], ..Self::default() }
     }
 
-    /// It could not be run at all.
-    pub(super) fn broken(error: &anyhow::Error) -> Self {
-        Self { violations: vec![format!("failed to run: {error:#}")], ..Self::default() }
+    /// It could not be run at all; only for Clearway is that below the bar.
+    pub(super) fn broken(kind: peer::Kind, error: &anyhow::Error) -> Self {
+        let text = vec![format!("failed to run: {error:#}")];
+        match kind {
+            peer::Kind::Clearway => Self { violations: text, ..Self::default() },
+            peer::Kind::Haproxy | peer::Kind::Nginx => Self { figures: text, ..Self::default() },
+        }
     }
 
     fn figure(&mut self, text: String) {

@@ -15,9 +15,9 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
     // One more in the queue of each worker, and the rest is shed at once.
     let (zone, shed) = match setup.workers {
         Some(workers) => (
-            "    limit_conn_zone $server_name zone=app:1m;\n".to_owned(),
+            "    limit_conn_zone $server_name zone=under_way:1m;\n".to_owned(),
             format!(
-                "            limit_conn app {};\n            limit_conn_status 503;\n            \
+                "            limit_conn under_way {};\n            limit_conn_status 503;\n            \
                  error_page 503 @busy;\n",
                 u64::from(workers) * 2 * setup.targets.len() as u64
             ),
