@@ -61,8 +61,8 @@ struct Course {
     before: Before,
     /// Attempts that may still be made.
     left: usize,
-    /// A target that had failed was asked again, for want of another.
-    again: bool,
+    /// How often a target that had failed was asked again, for want of another.
+    again: u32,
     /// What was waited for.
     slot: Option<Slot>,
     /// Before the next attempt.
@@ -77,7 +77,7 @@ impl Course {
             fresh: false,
             before: Before::default(),
             left: upstream.settings.retries.attempts,
-            again: false,
+            again: 0,
             slot: None,
             pause: Duration::ZERO,
         }
@@ -243,8 +243,9 @@ impl<D: Downstream> Trial<'_, D> {
             course.tried |= bit(index);
         }
         let has_choice = was_stale || upstream.has_other(course.tried, now);
-        if rule == RetryRule::Unsent && !has_choice {
-            if upstream.out_until(now).is_none_or(|until| until <= now) {
+        let out_until = upstream.out_until(now).filter(|_| rule == RetryRule::Unsent && !has_choice);
+        if let Some(until) = out_until {
+            if until <= now {
                 return Err(Stop::Upstream(failure));
             }
             let (slot, waited) = Box::pin(self.wait(upstream, Some(failure))).await?;
@@ -253,10 +254,14 @@ impl<D: Downstream> Trial<'_, D> {
             return Ok(());
         }
         if !has_choice {
-            // It is alone, or the last: asked once more, because that is safe, unless it took all its time already.
-            course.left = course.left.min(usize::from(failure.limit.is_none() && !course.again));
-            (course.tried, course.again) = (0, true);
-            course.pause = self.back_off(upstream);
+            // It is alone, or the last, and accepts connections: asked again, because that is safe, unless that is of no use.
+            // Most likely it is being restarted.
+            if !retry::may_pass(&failure) {
+                return Err(Stop::Upstream(failure));
+            }
+            course.tried = 0;
+            course.again += 1;
+            course.pause = wait::before_the_same(course.again, ctx.worker.ids.borrow_mut().random());
         }
         let may_repeat = course.left > 0 && (!retry::costs(rule, was_stale) || upstream.pay_retry(now));
         if may_repeat { Ok(()) } else { Err(Stop::Upstream(failure)) }

@@ -49,6 +49,16 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
     }
 }
 
+/// Whether the same target may do better in a moment: not if it took all the time that an answer may take, nor where the two
+/// sides do not agree on how to speak.
+pub(crate) fn may_pass(failure: &Failure) -> bool {
+    match failure.fault {
+        Fault::TlsFailed | Fault::TlsTimeout => false,
+        Fault::ConnectTimeout => true,
+        _ => failure.limit.is_none(),
+    }
+}
+
 /// What a failed attempt says of its target; `None` if nothing.
 pub(crate) fn outcome(failure: &Failure, was_stale: bool) -> Option<Outcome> {
     match failure.fault {

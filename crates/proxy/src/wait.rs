@@ -143,6 +143,14 @@ pub(crate) fn back_off(longest: Duration, attempts: usize, random: u64) -> Durat
     doubled.min(longest.saturating_mul(10)).mul_f64((random >> 11) as f64 / (1u64 << 53) as f64)
 }
 
+/// The pause before the only target is asked again, for the first and each further time: half of it, and a part of the other
+/// half. A server that is being restarted resets what it had not accepted within the first, and is gone or back after the
+/// second.
+pub(crate) fn before_the_same(again: u32, random: u64) -> Duration {
+    let whole = if again <= 1 { Duration::from_millis(100) } else { Duration::from_secs(1) };
+    whole / 2 + back_off(whole / 2, 1, random)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,5 +163,6 @@ mod tests {
         assert_eq!(back_off(ms(20), 3, 0), Duration::ZERO);
         assert_eq!(back_off(ms(20), 1, 1 << 63), ms(10));
         assert_eq!(back_off(Duration::ZERO, 9, u64::MAX), Duration::ZERO);
+        assert_eq!((before_the_same(1, 0), before_the_same(2, 1 << 63)), (ms(50), ms(750)));
     }
 }

@@ -121,8 +121,8 @@ shape! {
         /// Whether a request of any method is sent again if the target had closed the connection before it arrived: it
         /// acknowledged nothing of it. This assumes that it executes nothing that it reads after it has closed its side.
         undelivered: bool [= "true"] "false";
-        /// The longest pause before a target that has failed gets the same request again, or another one gets it after a
-        /// bad answer. It doubles with each attempt up to tenfold; how much of it is waited is left to chance.
+        /// The longest pause before another target gets a request that was answered 502, 503 or 504. It doubles with each
+        /// attempt up to tenfold; how much of it is waited is left to chance.
         back_off: Time<0> [= "25ms"] "100ms";
         /// Whether a request of any method is sent again after a failure. It may then be executed twice: for APIs to which
         /// that does no harm.
