@@ -24,15 +24,8 @@ usage: cargo xtask battery [SCENARIO...] [--seconds N] [--peers NAME,...] [--smo
 ";
 
 /// What CI can afford; together they use every kind of attempt: unsent, undelivered, idempotent, waiting.
-const SMOKE: &[&str] = &[
-    "rolling-restart",
-    "kill",
-    "restart-gap",
-    "restart-delay",
-    "idle-limit",
-    "max-requests",
-    "slow-uploads",
-];
+const SMOKE: &[&str] =
+    &["rolling-restart", "kill", "restart-gap", "idle-limit", "max-requests", "slow-uploads"];
 /// Failures that are printed for each run.
 const EXPLANATIONS: usize = 5;
 
