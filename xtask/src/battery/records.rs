@@ -49,6 +49,12 @@ impl Records {
         self.0.values().map(attempts_of)
     }
 
+    /// Whether a request failed of which no byte had been written to a target.
+    pub(super) fn is_unsent(&self, id: &str) -> bool {
+        let attempts = self.0.get(id).map_or(&[][..], attempts_of);
+        attempts.iter().all(|attempt| attempt.get("bytes_sent").and_then(Value::as_u64) == Some(0))
+    }
+
     /// The fault of a request in a few words, with what was seen of its attempts; if it has none, the target has answered
     /// so itself. `None` if there is no record that says either.
     pub(super) fn explain(&self, id: &str) -> Option<String> {
@@ -119,6 +125,7 @@ mod tests {
         let expect = "reset; http://a, reused true, sent 7, fault reset, during await-head";
         assert_eq!(records.explain("post-1").as_deref(), Some(expect));
         assert_eq!(records.explain("get-2"), None);
+        assert!(!records.is_unsent("post-1") && records.is_unsent("get-2"));
         assert_eq!(records.explain("get-3"), None);
         let expect = "the target answered 502; http://a, reused false, status 502, during done";
         assert_eq!(records.explain("post-4").as_deref(), Some(expect));

@@ -398,6 +398,11 @@ impl Remains {
     fn held_to(mut self, bar: Bar) -> Measured {
         let is_explained = self.is_explained();
         self.measured.hold_to(bar, is_explained);
+        let failed = self.outcomes.iter().filter(|outcome| !outcome.end.is_good());
+        let unsent = failed.filter(|outcome| self.records.is_unsent(&outcome.id)).count();
+        let may_shed = matches!(bar, Bar::Shedding);
+        self.measured
+            .require(unsent == 0 || may_shed, &format!("{unsent} failed of which nothing had been written"));
         self.measured
     }
 
