@@ -38,10 +38,28 @@ impl RequestId {
 
 /// Two lower-case hexadecimal digits for each byte.
 pub fn hex<const N: usize>(bytes: [u8; N]) -> [[u8; 2]; N] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.map(|byte| {
-        [byte >> 4, byte & 15].map(|digit| DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'))
-    })
+    let mut text = [[0; 2]; N];
+    for (from, to) in bytes.chunks(4).zip(text.as_flattened_mut().chunks_mut(8)) {
+        let word = from.iter().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        let digits = eight_digits(word << (8 * (4 - from.len() as u32)));
+        for (to, digit) in to.iter_mut().zip(digits) {
+            *to = digit;
+        }
+    }
+    text
+}
+
+/// All digits at once: each id is written twice per request.
+fn eight_digits(number: u32) -> [u8; 8] {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // A half byte to each byte.
+    let mut halves = u64::from(number);
+    halves = (halves | halves << 16) & 0x0000_ffff_0000_ffff;
+    halves = (halves | halves << 8) & 0x00ff_00ff_00ff_00ff;
+    halves = (halves | halves << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // Six more carry from ten on into the other half.
+    let letters = (halves + 6 * ONES) >> 4 & ONES;
+    (halves + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 impl fmt::Display for RequestId {
@@ -120,6 +138,17 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hexadecimal_digits_are_those_of_the_standard_library() {
+        let flat = |digits: &[[u8; 2]]| String::from_utf8(digits.as_flattened().to_vec()).unwrap();
+        for byte in 0..=255u8 {
+            assert_eq!(flat(&hex([byte])), format!("{byte:02x}"));
+        }
+        let bytes = [0x01, 0x9a, 0xbc, 0xde, 0xf0, 0xff, 0x90];
+        assert_eq!(flat(&hex(bytes)), "019abcdef0ff90");
+        assert_eq!(flat(&hex::<0>([])), "");
+    }
 
     #[test]
     fn text_round_trips_and_has_the_version_7_shape() {
