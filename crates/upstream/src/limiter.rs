@@ -30,6 +30,9 @@ const AIM: f64 = 2.0;
 const SLOW: f64 = 2.6;
 /// With `n` at once, a target that works on one at a time is slower `n`-fold. So far above that is no queue: work varies.
 const UNEVEN: f64 = 1.5;
+/// A limit that was learnt grows when for so long nobody was answered who counted for it: what it was learnt from is over,
+/// or what is there now takes long for other reasons than a queue.
+const SILENCE: Duration = Duration::from_secs(1);
 /// What a limit that was reached grows by, and the most that one shrinks to, in one step.
 const GROWTH: f64 = 1.5;
 const SHRINK_MIN: f64 = 0.5;
@@ -52,12 +55,12 @@ struct Window {
     /// The fastest answer, and the requests that it met, itself included.
     fastest: Duration,
     met: usize,
-    /// The most that one met.
-    most: usize,
     /// How long the fastest answer takes where nothing queues; not less than a quick one.
     base: Option<Duration>,
     /// The limit has just been lowered.
     trial: Option<Trial>,
+    /// The last answer.
+    heard: Option<Instant>,
 }
 
 /// What was before the limit was lowered.
@@ -75,9 +78,9 @@ impl Default for Limiter {
             answers: 0,
             fastest: Duration::MAX,
             met: 0,
-            most: 0,
             base: None,
             trial: None,
+            heard: None,
         };
         Limiter {
             limit: AtomicUsize::new(usize::MAX),
@@ -124,10 +127,10 @@ impl Limiter {
         // Whoever finds another worker at it does without: one answer more or less tells nothing.
         let Ok(mut window) = self.window.try_lock() else { return false };
         window.answers += 1;
+        window.heard = Some(now);
         if took < window.fastest {
             (window.fastest, window.met) = (took, met);
         }
-        window.most = window.most.max(met);
         let begun = *window.begun.get_or_insert(now);
         if window.answers < ANSWERS_MIN || now.saturating_duration_since(begun) < WINDOW {
             return false;
@@ -139,13 +142,32 @@ impl Limiter {
         self.limit.store(after, Ordering::Relaxed);
         after > before
     }
+
+    /// Somebody finds no room. A limit that is of no use any more grows; says whether it did.
+    pub(crate) fn is_outlived(&self, now: Instant) -> bool {
+        let limit = self.limit();
+        let Ok(mut window) = self.window.try_lock() else { return false };
+        let silent = window.heard.is_none_or(|heard| now.saturating_duration_since(heard) >= SILENCE);
+        if limit == usize::MAX || !silent {
+            return false;
+        }
+        window.heard = Some(now);
+        window.trial = None;
+        self.limit.store(grown(limit), Ordering::Relaxed);
+        true
+    }
+}
+
+fn grown(limit: usize) -> usize {
+    let grown = ((limit as f64 * GROWTH) as usize).saturating_add(1);
+    if grown > LIMIT_MAX { usize::MAX } else { grown }
 }
 
 impl Window {
     /// Ends the window; gives the next limit.
     fn step(&mut self, limit: usize) -> usize {
-        let (fastest, met, most) = (self.fastest.max(QUICK).as_secs_f64(), self.met, self.most);
-        (self.begun, self.answers, self.fastest, self.most) = (None, 0, Duration::MAX, 0);
+        let (fastest, met) = (self.fastest.max(QUICK).as_secs_f64(), self.met);
+        (self.begun, self.answers, self.fastest) = (None, 0, Duration::MAX);
         if let Some(trial) = self.trial.take()
             && !trial.has_helped(fastest, met)
         {
@@ -167,9 +189,9 @@ impl Window {
                 self.trial = Some(Trial { limit, met, fastest });
                 return lowered;
             }
-        } else if most >= limit && slowness <= AIM {
-            let grown = (limit as f64 * GROWTH) as usize + 1;
-            return if grown > LIMIT_MAX { usize::MAX } else { grown };
+        } else if slowness <= AIM {
+            // Whether or not it was reached: a limit that is not needed is forgotten.
+            return grown(limit);
         }
         limit
     }
@@ -270,7 +292,20 @@ mod tests {
         /// As if that had been learnt.
         pub(crate) fn limit_to(&self, limit: usize) {
             self.limit.store(limit, Ordering::Relaxed);
+            self.window.lock().unwrap().heard = Some(Instant::now());
         }
+    }
+
+    #[test]
+    fn a_limit_is_outlived_where_nobody_is_answered() {
+        let limiter = Limiter::default();
+        let now = Instant::now();
+        assert!(!limiter.is_outlived(now), "there is none");
+        limiter.limit_to(4);
+        assert!(!limiter.is_outlived(now));
+        assert!(limiter.is_outlived(now + Duration::from_secs(2)));
+        assert_eq!(limiter.limit(), 7);
+        assert!(!limiter.is_outlived(now + Duration::from_secs(2)), "step by step");
     }
 
     #[test]

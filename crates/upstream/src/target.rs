@@ -281,7 +281,11 @@ impl Upstream {
             return Choice::Out;
         }
         if let ([only], 0) = (&*self.targets, tried) {
-            return Slot::take(self, only, 0, wanted).map_or(Choice::Full, Choice::Slot);
+            return match Slot::take(self, only, 0, wanted) {
+                Some(slot) => Choice::Slot(slot),
+                None if self.has_room(only, wanted.streams, now) => self.slot(0, wanted),
+                None => Choice::Full,
+            };
         }
         let untried = || {
             let targets = self.targets.iter().enumerate();
@@ -292,7 +296,7 @@ impl Upstream {
         let mut candidates: SmallVec<[Candidate; 8]> = SmallVec::new();
         let mut is_full = false;
         for (index, target) in untried() {
-            if !self.has_room(target, wanted.streams) {
+            if !self.has_room(target, wanted.streams, now) {
                 is_full |= target.state.admits(self.rules(), now);
                 continue;
             }
@@ -325,11 +329,13 @@ impl Upstream {
     }
 
     /// Whether the target is given one more request.
-    fn has_room(&self, target: &Target, streams: bool) -> bool {
+    fn has_room(&self, target: &Target, streams: bool, now: Instant) -> bool {
         let state = &target.state;
         match self.settings.concurrency {
             Concurrency::Adaptive => {
-                streams || state.awaiting.load(Ordering::Relaxed) < state.limiter.limit()
+                streams
+                    || state.awaiting.load(Ordering::Relaxed) < state.limiter.limit()
+                    || state.limiter.is_outlived(now)
             }
             Concurrency::Fixed(limit) => state.in_flight.load(Ordering::Relaxed) < limit,
             Concurrency::Unlimited => true,
@@ -394,7 +400,7 @@ impl Upstream {
 
     /// The same, with room for one more request.
     pub fn has_other_with_room(&self, tried: u64, now: Instant) -> bool {
-        self.others(tried, now).any(|target| self.has_room(target, false))
+        self.others(tried, now).any(|target| self.has_room(target, false, now))
     }
 
     fn others(&self, tried: u64, now: Instant) -> impl Iterator<Item = &Arc<Target>> {
@@ -560,6 +566,11 @@ impl Upstream {
     /// A place among those who wait.
     pub fn wait(&self, patient: Patient, now: Instant) -> Result<Waiting, Full> {
         self.room.enter(&self.settings.queue, patient, now)
+    }
+
+    /// Gives those who wait what room there is.
+    pub fn grant(&self, now: Instant) {
+        self.room.grant(now);
     }
 
     /// Requests that wait now.
