@@ -1,9 +1,9 @@
 //! The attempt loop: targets are tried until one answers, or until trying again would not be safe.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use model::gateway::Scheme;
+use model::gateway::{Concurrency, Scheme};
 use model::{Ending, Exchange, Fault, PeerEnd, Phase, RetryRule};
 use upstream::limiter::QUICK;
 use upstream::{Affinity, Choice, Delivery, Failure, Lease, Slot, Target, Upstream};
@@ -49,6 +49,8 @@ pub(crate) struct Trial<'a, D> {
 pub(crate) struct Failed {
     pub stop: Stop,
     pub lease: Option<Lease>,
+    /// It is written down already, and its target judged; these were tried, a bit for each.
+    pub settled: Option<u64>,
 }
 
 /// Where the attempts of an exchange stand.
@@ -65,6 +67,10 @@ struct Course {
     again: u32,
     /// What was waited for.
     slot: Option<Slot>,
+    /// The failure of the attempt before, which stands if there is no place for another.
+    failure: Option<Failure>,
+    /// Until when targets that accept connections are waited for, in all outages together.
+    patience: Option<Instant>,
     /// Before the next attempt.
     pause: Duration,
 }
@@ -79,6 +85,8 @@ impl Course {
             left: upstream.settings.retries.attempts,
             again: 0,
             slot: None,
+            failure: None,
+            patience: None,
             pause: Duration::ZERO,
         }
     }
@@ -109,6 +117,16 @@ async fn is_undelivered(failure: &Failure, target: &Target, lease: Option<&Lease
     }
 }
 
+/// Writes down an attempt that has failed, and what that says of its target.
+pub(crate) fn settle(ctx: Context<'_>, record: &mut Exchange, lease: &Lease, stop: &Stop) {
+    attempt_log::abandon(ctx, record, lease.target(), Some(lease), stop);
+    let Stop::Upstream(failure) = stop else { return };
+    let is_stale = retry::is_stale(attempt_log::current(record), failure, Some(lease));
+    if let Some(outcome) = retry::outcome(failure, is_stale) {
+        lease.upstream().observe(lease.target(), ctx.worker.clock.tick(), outcome);
+    }
+}
+
 impl<D: Downstream> Trial<'_, D> {
     /// Tries targets until one gives a final response head.
     pub(crate) async fn until_answered(mut self) -> Result<Answered, Stop> {
@@ -124,7 +142,8 @@ impl<D: Downstream> Trial<'_, D> {
             let slot = match self.choose(&upstream, &mut course) {
                 Choice::Slot(slot) => slot,
                 Choice::Full | Choice::Out => {
-                    let (slot, waited) = Box::pin(self.wait(&upstream, None)).await?;
+                    let failure = course.failure.take();
+                    let (slot, waited) = Box::pin(self.wait(&upstream, failure, None, course.tried)).await?;
                     course.before.waited = Some(waited);
                     slot
                 }
@@ -138,8 +157,11 @@ impl<D: Downstream> Trial<'_, D> {
             let index = slot.index();
             let before = std::mem::take(&mut course.before);
             attempt_log::begin(ctx, self.record, self.destination, slot.target(), before);
-            course.left = course.left.saturating_sub(1);
-            match self.attempt(slot, course.fresh).await {
+            let made = self.record.attempts.len();
+            let attempt = self.attempt(slot, course.fresh).await;
+            // Hedging may have made two.
+            course.left = course.left.saturating_sub(1 + self.record.attempts.len() - made);
+            match attempt {
                 Ok(mut answered) => {
                     if !self.is_worth_another(&mut answered, &mut course) {
                         return Ok(answered);
@@ -160,7 +182,9 @@ impl<D: Downstream> Trial<'_, D> {
         let wanted = upstream::Wanted {
             tried: course.tried,
             may_try: self.scratch.request.method.is_idempotent(),
-            regardless: !self.record.attempts.is_empty(),
+            // A number that somebody has set is exact.
+            regardless: !self.record.attempts.is_empty()
+                && !matches!(upstream.settings.concurrency, Concurrency::Fixed(_)),
             streams: self.streams(),
             affinity: self.affinity,
         };
@@ -216,20 +240,26 @@ impl<D: Downstream> Trial<'_, D> {
         course: &mut Course,
     ) -> Result<(), Stop> {
         let ctx = self.ctx;
-        let Failed { stop, lease } = failed;
+        let Failed { stop, lease, settled } = failed;
         let Some(target) = upstream.targets.get(index) else { return Err(stop) };
-        attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
+        if settled.is_none() {
+            attempt_log::abandon(ctx, self.record, target, lease.as_ref(), &stop);
+        }
         let Stop::Upstream(failure) = stop else { return Err(stop) };
-        // An idle connection that was closed says nothing of its target; one on which it was silent for too long does.
-        let is_reused = attempt_log::current(self.record).reuse.is_some();
-        let was_stale = is_reused && failure.limit.is_none();
+        let attempt = attempt_log::current(self.record);
         // Boxed, like the other rare waits: an exchange is as large as everything that it may wait for.
-        let undelivered = was_stale
+        let undelivered = attempt.reuse.is_some()
+            && settled.is_none()
             && upstream.settings.retries.undelivered
             && Box::pin(is_undelivered(&failure, target, lease.as_ref())).await;
+        let attempt = attempt_log::current(self.record);
+        let was_stale =
+            settled.is_none() && (undelivered || retry::is_stale(attempt, &failure, lease.as_ref()));
         drop(lease);
         let now = ctx.worker.clock.tick();
-        if let Some(outcome) = retry::outcome(&failure, was_stale) {
+        if settled.is_none()
+            && let Some(outcome) = retry::outcome(&failure, was_stale)
+        {
             upstream.observe(target, now, outcome);
         }
         let any_method = upstream.settings.retries.non_idempotent;
@@ -240,17 +270,21 @@ impl<D: Downstream> Trial<'_, D> {
         course.before.why = Some(rule);
         course.fresh = was_stale;
         if !was_stale {
-            course.tried |= bit(index);
+            course.tried |= settled.unwrap_or(bit(index));
         }
         let has_choice = was_stale || upstream.has_other(course.tried, now);
         let out_until = upstream.out_until(now).filter(|_| rule == RetryRule::Unsent && !has_choice);
         if let Some(until) = out_until {
-            if until <= now {
+            let patience = *course.patience.get_or_insert(now + upstream.settings.queue.wait);
+            if until.min(patience) <= now {
                 return Err(Stop::Upstream(failure));
             }
-            let (slot, waited) = Box::pin(self.wait(upstream, Some(failure))).await?;
-            let before = Before { waited: Some(waited), ..course.before };
-            *course = Course { before, slot: Some(slot), ..Course::new(upstream) };
+            let (slot, waited) = Box::pin(self.wait(upstream, Some(failure), Some(patience), 0)).await?;
+            course.before.waited = Some(waited);
+            course.slot = Some(slot);
+            // Nothing had been sent, and another try is what was waited for.
+            course.left = course.left.max(1);
+            (course.tried, course.fresh) = (0, false);
             return Ok(());
         }
         if !has_choice {
@@ -264,7 +298,11 @@ impl<D: Downstream> Trial<'_, D> {
             course.pause = wait::before_the_same(course.again, ctx.worker.ids.borrow_mut().random());
         }
         let may_repeat = course.left > 0 && (!retry::costs(rule, was_stale) || upstream.pay_retry(now));
-        if may_repeat { Ok(()) } else { Err(Stop::Upstream(failure)) }
+        if !may_repeat {
+            return Err(Stop::Upstream(failure));
+        }
+        course.failure = Some(failure);
+        Ok(())
     }
 
     /// Reads the request body before a target is chosen, where that is for the better: a slow client keeps no worker waiting
@@ -324,10 +362,10 @@ impl<D: Downstream> Trial<'_, D> {
         let ctx = self.ctx;
         let mut lease = match self.acquire(slot, fresh).await {
             Ok(lease) => lease,
-            Err(stop) => return Err(Failed { stop, lease: None }),
+            Err(stop) => return Err(Failed { stop, lease: None, settled: None }),
         };
         if let Err(failure) = self.start(&mut lease) {
-            return Err(Failed { stop: Stop::Upstream(failure), lease: Some(lease) });
+            return Err(Failed { stop: Stop::Upstream(failure), lease: Some(lease), settled: None });
         }
         if let Some(hedge) = self.hedge(&lease) {
             return Box::pin(hedge.race(self, lease)).await;
@@ -341,7 +379,7 @@ impl<D: Downstream> Trial<'_, D> {
             Ok(framing) => {
                 Ok(Answered { lease, destination: self.destination.clone(), framing, upload, watch })
             }
-            Err(stop) => Err(Failed { stop, lease: Some(lease) }),
+            Err(stop) => Err(Failed { stop, lease: Some(lease), settled: None }),
         }
     }
 

@@ -140,7 +140,16 @@ pub(crate) fn abandon(
             lease.ran_out(*limit);
         }
     }
-    let ending = match stop {
+    if let Stop::Upstream(failure) = stop {
+        return fail(ctx, current(record), target, lease, failure);
+    }
+    let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
+    finish(ctx, record, target, ctx.worker.clock.tick(), bytes, ending(stop));
+}
+
+/// How an attempt ends with its exchange.
+pub(crate) fn ending(stop: &Stop) -> Ending {
+    match stop {
         Stop::Client { phase, failure } => {
             let fault = match failure {
                 ClientFailure::Gone => Fault::ClientGone,
@@ -151,10 +160,8 @@ pub(crate) fn abandon(
         }
         Stop::Timeout { fault, phase, .. } => Ending::failed(*phase, *fault),
         Stop::Refused { answer, phase, .. } => Ending::failed(*phase, answer.fault),
-        Stop::Upstream(failure) => return fail(ctx, current(record), target, lease, failure),
-    };
-    let bytes = lease.map_or((0, 0), |lease| lease.connection.counts());
-    finish(ctx, record, target, ctx.worker.clock.tick(), bytes, ending);
+        Stop::Upstream(failure) => failure.ending(),
+    }
 }
 
 /// The process ends in the middle of the exchange; gives the phase it was in.

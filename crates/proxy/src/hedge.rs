@@ -17,7 +17,7 @@ use model::{Attempt, Ending, Fault, Limit, LimitName, Phase, RetryRule};
 use upstream::{Affinity, Choice, DialTimes, Failure, Lease, Slot, UploadFailure, Upstream};
 use wire::{Framing, RequestHead, ResponseHead};
 
-use crate::attempt::{Answered, Failed, Trial, bit};
+use crate::attempt::{self, Answered, Failed, Trial, bit};
 use crate::attempt_log::{self, Before};
 use crate::await_head::await_head;
 use crate::client::Downstream;
@@ -28,7 +28,7 @@ use crate::forward::PathRewrite;
 use crate::retry;
 use crate::route::Destination;
 use crate::upload::Upload;
-use crate::watch::Watch;
+use crate::watch::{Expiry, Watch};
 use crate::whole::Whole;
 
 /// What a second attempt is made of, and when.
@@ -50,6 +50,8 @@ pub(crate) struct Hedging<'a> {
 struct Second<'a> {
     record: Rc<RefCell<Attempt>>,
     target: Arc<upstream::Target>,
+    /// The target's place in its upstream.
+    index: usize,
     answer: Pin<Box<dyn Future<Output = Result<Answer, Lost>> + 'a>>,
 }
 
@@ -58,8 +60,8 @@ struct Talk {
     lease: Lease,
     request: RequestHead,
     body: Whole,
-    /// The request is all out. It need not be when the answer comes.
-    is_sent: bool,
+    /// When the request was all out. It need not be when the answer comes.
+    sent_at: Option<Instant>,
     response: ResponseHead,
 }
 
@@ -77,9 +79,15 @@ struct Lost {
 
 /// Who was first.
 enum Winner<'a> {
+    /// The second one may be under way.
     First(Result<Framing, Stop>, Option<Second<'a>>),
-    /// With the failure of the first one, if it had failed by then.
-    Second(Box<Answer>, Second<'a>, Option<Stop>),
+    Second(Box<Answer>, Second<'a>),
+}
+
+/// Why the second attempt, which goes on alone, has no answer.
+enum Over {
+    Attempt(Lost),
+    Exchange(Stop),
 }
 
 impl<'a, D: Downstream> Trial<'a, D> {
@@ -141,28 +149,129 @@ impl<'a> Hedging<'a> {
         for attempt in failed {
             trial.record.attempts.insert(place, attempt);
         }
-        let destination = self.destination.clone();
         match winner {
+            Winner::Second(answer, second) => {
+                self.supersede(trial, &lease);
+                drop(lease);
+                Ok(self.take(trial, *answer, &second))
+            }
+            Winner::First(Err(Stop::Upstream(failure)), Some(second)) => {
+                let stop = Stop::Upstream(failure);
+                attempt::settle(ctx, trial.record, &lease, &stop);
+                // Its place is free for others.
+                drop(lease);
+                self.go_on_alone(trial, second).await
+            }
+            Winner::First(Ok(framing), Some(second))
+                if retry::is_bad_answer(trial.scratch.response.status) =>
+            {
+                let answered =
+                    Answered { lease, destination: self.destination.clone(), framing, upload, watch };
+                self.look_for_better(trial, answered, second).await
+            }
             Winner::First(result, second) => {
                 if let Some(second) = second {
-                    let attempt = second.give_up(ctx);
+                    let attempt = second.give_up(ctx, Ending::SUPERSEDED);
                     trial.record.attempts.insert(place, attempt);
                 }
                 match result {
-                    Ok(framing) => Ok(Answered { lease, destination, framing, upload, watch }),
-                    Err(stop) => Err(Failed { stop, lease: Some(lease) }),
+                    Ok(framing) => {
+                        let destination = self.destination.clone();
+                        Ok(Answered { lease, destination, framing, upload, watch })
+                    }
+                    Err(stop) => Err(Failed { stop, lease: Some(lease), settled: None }),
                 }
             }
-            Winner::Second(answer, second, stop) => {
-                self.lose(trial, lease, stop);
-                let Answer { talk: Talk { lease, body, is_sent, response, .. }, framing } = *answer;
-                trial.record.attempts.push(second.record());
-                trial.scratch.response = response;
-                exchange::set_request_id(&mut trial.scratch.response.fields, trial.record);
-                let upload = Upload::going_on(body, is_sent);
-                Ok(Answered { lease, destination, framing, upload, watch })
+        }
+    }
+
+    /// The first attempt has failed; what comes of the second one decides.
+    async fn go_on_alone<D: Downstream>(
+        &self,
+        trial: &mut Trial<'a, D>,
+        mut second: Second<'a>,
+    ) -> Result<Answered, Failed> {
+        let settled = Some(self.tried | bit(second.index));
+        match self.until_answered(trial, &mut second).await {
+            Ok(answer) => Ok(self.take(trial, answer, &second)),
+            Err(Over::Attempt(lost)) => {
+                trial.record.attempts.push(second.fail(self, &lost));
+                Err(Failed { stop: Stop::Upstream(lost.failure), lease: lost.lease, settled })
+            }
+            Err(Over::Exchange(stop)) => {
+                let ending = attempt_log::ending(&stop);
+                trial.record.attempts.push(second.give_up(self.ctx, ending));
+                Err(Failed { stop, lease: None, settled })
             }
         }
+    }
+
+    /// The first attempt was answered 502, 503 or 504; that counts only if the second one does no better.
+    async fn look_for_better<D: Downstream>(
+        &self,
+        trial: &mut Trial<'a, D>,
+        mut first: Answered,
+        mut second: Second<'a>,
+    ) -> Result<Answered, Failed> {
+        let ctx = self.ctx;
+        let place = trial.record.attempts.len() - 1;
+        let worse = match self.until_answered(trial, &mut second).await {
+            Ok(answer) if !retry::is_bad_answer(answer.talk.response.status) => {
+                let Lease { slot, connection, .. } = &mut first.lease;
+                let now = ctx.worker.clock.now();
+                let outcome = retry::outcome_of_status(trial.scratch.response.status);
+                slot.upstream().observe(slot.target(), now, outcome);
+                let counts = connection.counts();
+                attempt_log::finish(ctx, trial.record, slot.target(), now, counts, Ending::ANSWERED);
+                drop(first);
+                return Ok(self.take(trial, answer, &second));
+            }
+            Ok(answer) => second.answered_badly(ctx, &answer.talk),
+            Err(Over::Attempt(lost)) => second.fail(self, &lost),
+            Err(Over::Exchange(stop)) => {
+                let attempt = second.give_up(ctx, attempt_log::ending(&stop));
+                trial.record.attempts.insert(place, attempt);
+                return Err(Failed { stop, lease: Some(first.lease), settled: None });
+            }
+        };
+        trial.record.attempts.insert(place, worse);
+        Ok(first)
+    }
+
+    /// Waits for the second attempt alone; a client that leaves leaves, and the time of the exchange has its end.
+    async fn until_answered<D: Downstream>(
+        &self,
+        trial: &mut Trial<'a, D>,
+        second: &mut Second<'a>,
+    ) -> Result<Answer, Over> {
+        let total = Expiry::total(self.ctx, &self.destination.route.timeouts, Phase::AwaitHead);
+        let mut timer = Deadline::default();
+        let over = poll_fn(|cx| {
+            if let Poll::Ready(result) = second.answer.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Over::Attempt));
+            }
+            if let Some(stop) = trial.poll_left(Phase::AwaitHead, cx) {
+                return Poll::Ready(Err(Over::Exchange(stop)));
+            }
+            match total {
+                Some(total) => timer.poll(total.at, cx).map(|()| Err(Over::Exchange(total.stop()))),
+                None => Poll::Pending,
+            }
+        })
+        .await;
+        self.ctx.worker.clock.tick();
+        over
+    }
+
+    /// Goes on with the answer of the second attempt.
+    fn take<D: Downstream>(&self, trial: &mut Trial<'a, D>, answer: Answer, second: &Second<'a>) -> Answered {
+        let Answer { talk: Talk { lease, body, sent_at, response, .. }, framing } = answer;
+        trial.record.attempts.push(second.record());
+        trial.scratch.response = response;
+        exchange::set_request_id(&mut trial.scratch.response.fields, trial.record);
+        let upload = Upload::going_on(body, sent_at.is_some());
+        let watch = Watch::new(self.ctx.worker.clock.now(), trial.body_rate());
+        Answered { lease, destination: self.destination.clone(), framing, upload, watch }
     }
 
     async fn winner(
@@ -171,18 +280,11 @@ impl<'a> Hedging<'a> {
         failed: &mut Vec<Attempt>,
     ) -> Winner<'a> {
         let mut alarm = Deadline::default();
-        let mut stop = None;
         let mut second: Option<Second<'a>> = None;
         let mut is_due = true;
         poll_fn(|cx| {
-            if stop.is_none()
-                && let Poll::Ready(result) = first.as_mut().poll(cx)
-            {
-                match result {
-                    // The second one may do better.
-                    Err(Stop::Upstream(failure)) if second.is_some() => stop = Some(Stop::Upstream(failure)),
-                    result => return Poll::Ready(Winner::First(result, second.take())),
-                }
+            if let Poll::Ready(result) = first.as_mut().poll(cx) {
+                return Poll::Ready(Winner::First(result, second.take()));
             }
             if is_due && alarm.poll(self.at, cx).is_ready() {
                 is_due = false;
@@ -195,15 +297,12 @@ impl<'a> Hedging<'a> {
             let Some(over) = second.take() else { return Poll::Pending };
             match result {
                 Ok(answer) if !retry::is_bad_answer(answer.talk.response.status) => {
-                    return Poll::Ready(Winner::Second(Box::new(answer), over, stop.take()));
+                    return Poll::Ready(Winner::Second(Box::new(answer), over));
                 }
                 Ok(answer) => failed.push(over.answered_badly(self.ctx, &answer.talk)),
                 Err(lost) => failed.push(over.fail(self, &lost)),
             }
-            match stop.take() {
-                Some(stop) => Poll::Ready(Winner::First(Err(stop), None)),
-                None => Poll::Pending,
-            }
+            Poll::Pending
         })
         .await
     }
@@ -230,7 +329,7 @@ impl<'a> Hedging<'a> {
         let before = Before { why: Some(RetryRule::Hedged), waited: None };
         let record = attempt_log::new(self.ctx, self.destination, slot.target(), before);
         let record = Rc::new(RefCell::new(record));
-        let target = slot.target().clone();
+        let (target, index) = (slot.target().clone(), slot.index());
         let attempt = Lone {
             ctx: self.ctx,
             destination: self.destination,
@@ -238,30 +337,16 @@ impl<'a> Hedging<'a> {
             record: record.clone(),
         };
         let answer = Box::pin(attempt.run(slot, self.request.clone(), self.framing, self.body.clone()));
-        Some(Second { record, target, answer })
+        Some(Second { record, target, index, answer })
     }
 
-    /// Writes down what became of the first attempt.
-    fn lose<D: Downstream>(&self, trial: &mut Trial<'_, D>, lease: Lease, stop: Option<Stop>) {
-        let ctx = self.ctx;
-        let now = ctx.worker.clock.now();
-        let (upstream, target) = (lease.upstream(), lease.target());
-        match stop {
-            Some(stop) => {
-                attempt_log::abandon(ctx, trial.record, target, Some(&lease), &stop);
-                if let Stop::Upstream(failure) = &stop
-                    && let Some(outcome) = retry::outcome(failure, false)
-                {
-                    upstream.observe(target, now, outcome);
-                }
-            }
-            None => {
-                let counts = lease.connection.counts();
-                attempt_log::finish(ctx, trial.record, target, now, counts, Ending::SUPERSEDED);
-                // It would have taken longer still.
-                target.state.latency.observe(now, attempt_log::current(trial.record).total);
-            }
-        }
+    /// Writes down that another attempt was faster than the first one.
+    fn supersede<D: Downstream>(&self, trial: &mut Trial<'_, D>, lease: &Lease) {
+        let now = self.ctx.worker.clock.now();
+        let counts = lease.connection.counts();
+        attempt_log::finish(self.ctx, trial.record, lease.target(), now, counts, Ending::SUPERSEDED);
+        // It would have taken longer still.
+        lease.target().state.latency.observe(now, attempt_log::current(trial.record).total);
     }
 }
 
@@ -270,17 +355,10 @@ impl Second<'_> {
         self.record.borrow().clone()
     }
 
-    fn give_up(self, ctx: Context<'_>) -> Attempt {
+    fn give_up(self, ctx: Context<'_>, ending: Ending) -> Attempt {
         let mut attempt = self.record();
         let bytes = (attempt.bytes_sent, attempt.bytes_received);
-        attempt_log::close(
-            ctx,
-            &mut attempt,
-            &self.target,
-            ctx.worker.clock.now(),
-            bytes,
-            Ending::SUPERSEDED,
-        );
+        attempt_log::close(ctx, &mut attempt, &self.target, ctx.worker.clock.now(), bytes, ending);
         attempt
     }
 
@@ -297,9 +375,9 @@ impl Second<'_> {
     fn fail(self, hedging: &Hedging<'_>, lost: &Lost) -> Attempt {
         let Lost { lease, failure } = lost;
         let mut attempt = self.record();
-        let was_stale = attempt.reuse.is_some() && failure.limit.is_none();
         attempt_log::fail(hedging.ctx, &mut attempt, &self.target, lease.as_ref(), failure);
-        if let Some(outcome) = retry::outcome(failure, was_stale) {
+        let is_stale = retry::is_stale(&attempt, failure, lease.as_ref());
+        if let Some(outcome) = retry::outcome(failure, is_stale) {
             hedging.upstream.observe(&self.target, hedging.ctx.worker.clock.now(), outcome);
         }
         attempt
@@ -331,24 +409,37 @@ impl Lone<'_> {
             return Err(Lost { lease: Some(lease), failure });
         }
         let body = Whole::new(body);
-        let mut talk = Talk { lease, request, body, is_sent: false, response: ResponseHead::default() };
+        let mut talk = Talk { lease, request, body, sent_at: None, response: ResponseHead::default() };
         let timeouts = &self.destination.route.timeouts;
-        let (name, max) = match timeouts.attempt {
-            Some(attempt) if attempt < timeouts.await_head => (LimitName::Attempt, attempt),
-            Some(_) | None => (LimitName::AwaitHead, timeouts.await_head),
-        };
         let mut timer = Deadline::default();
         let sent_from = ctx.worker.clock.now();
         let answered = poll_fn(|cx| {
-            let result = talk.poll_answer(cx);
+            let result = talk.poll_answer(ctx, cx);
             let mut record = self.record.borrow_mut();
             (record.bytes_sent, record.bytes_received) = talk.lease.connection.counts();
-            if result.is_pending() && timer.poll(begun + max, cx).is_ready() {
-                let limit = Limit::Time { name, max };
-                let failure = Failure::new(Phase::AwaitHead, Fault::AwaitHeadTimeout).with_limit(limit);
-                return Poll::Ready(Err(failure));
+            record.send = talk.sent_at.map(|at| at.saturating_duration_since(sent_from));
+            if result.is_ready() {
+                return result;
             }
-            result
+            let step = match talk.sent_at {
+                None => Expiry::new(
+                    sent_from + timeouts.send,
+                    Fault::SendTimeout,
+                    Phase::Send,
+                    Limit::Time { name: LimitName::Send, max: timeouts.send },
+                ),
+                Some(at) => Expiry::new(
+                    at + timeouts.await_head,
+                    Fault::AwaitHeadTimeout,
+                    Phase::AwaitHead,
+                    Limit::Time { name: LimitName::AwaitHead, max: timeouts.await_head },
+                ),
+            };
+            let expiry = Expiry::attempt(begun, timeouts, Phase::AwaitHead).map_or(step, |all| all.or(step));
+            match (timer.poll(expiry.at, cx), expiry.stop()) {
+                (Poll::Ready(()), Stop::Upstream(failure)) => Poll::Ready(Err(failure)),
+                _ => Poll::Pending,
+            }
         })
         .await;
         match answered {
@@ -386,11 +477,11 @@ impl Lone<'_> {
 impl Talk {
     /// Sends what can be sent; ready with the framing of the final answer. Interim ones are not passed on: they may be those
     /// of the attempt that loses.
-    fn poll_answer(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<Framing, Failure>> {
-        let Talk { lease, request, body, is_sent, response } = self;
-        if !*is_sent {
+    fn poll_answer(&mut self, ctx: Context<'_>, cx: &mut TaskContext<'_>) -> Poll<Result<Framing, Failure>> {
+        let Talk { lease, request, body, sent_at, response } = self;
+        if sent_at.is_none() {
             match lease.connection.poll_upload(body, cx) {
-                Poll::Ready(Ok(())) => *is_sent = true,
+                Poll::Ready(Ok(())) => *sent_at = Some(ctx.worker.clock.tick()),
                 Poll::Ready(Err(UploadFailure::Client(never))) => match never {},
                 Poll::Ready(Err(UploadFailure::Upstream(failure))) => return Poll::Ready(Err(failure)),
                 Poll::Pending => {}

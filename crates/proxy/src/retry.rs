@@ -1,8 +1,10 @@
 //! When another attempt may follow, and what an attempt says of its target. Pure decisions, one place.
 
-use model::{Fault, Retry, RetryRule};
-use upstream::Failure;
+use std::time::Duration;
+
+use model::{Attempt, Fault, Retry, RetryRule};
 use upstream::health::{Outcome, Sign};
+use upstream::{Failure, Lease};
 use wire::{Known, RequestHead};
 
 /// What the rules are asked with.
@@ -48,6 +50,24 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
         RetryRule::BadAnswer | RetryRule::Hedged => true,
     }
 }
+
+/// Whether it was the right of the target to end the connection: it had been idle, and was closed before the request, or
+/// whoever closed it, could know of each other. What takes longer than that is the target's work.
+pub(crate) fn is_stale(attempt: &Attempt, failure: &Failure, lease: Option<&Lease>) -> bool {
+    let Some(connection) = lease.map(|lease| &lease.connection) else { return false };
+    let is_reused = attempt.reuse.is_some();
+    if failure.fault == Fault::StreamRefused {
+        // The connection may have all the streams that it can have.
+        return is_reused;
+    }
+    // A stream that is reset leaves its connection as it is.
+    let has_ended = failure.peer_end.is_some() || failure.errno.is_some();
+    let soon = connection.round_trip().unwrap_or_default() * 2 + STALE_WITHIN;
+    is_reused && has_ended && connection.counts().1 == 0 && attempt.total <= soon
+}
+
+/// What the kernels and processes of both sides may add to two round trips.
+const STALE_WITHIN: Duration = Duration::from_millis(20);
 
 /// Whether the same target may do better in a moment: not if it took all the time that an answer may take, nor where the two
 /// sides do not agree on how to speak.

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use model::{Fault, Limit, LimitName, Phase};
 use upstream::{Failure, Full, Patience, Patient, Slot, Upstream, Waiting};
@@ -16,6 +16,9 @@ use crate::deadline::Deadline;
 use crate::exchange::{Stop, limit_text};
 use crate::watch::Expiry;
 
+/// How often one who waits looks for room that nobody has given up: an ejection that is over, a limit that has grown old.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// Why there is no slot.
 enum Unserved {
     /// The queue's bounds; the request is turned away.
@@ -25,11 +28,14 @@ enum Unserved {
 }
 
 impl<D: Downstream> Trial<'_, D> {
-    /// Waits for a slot; `failure` is that of the attempt before, which stands if there is none in time.
+    /// Waits for a slot, at most until the end of the `patience` that the exchange has with outages; `failure` is that of the
+    /// attempt before, which stands if there is none in time.
     pub(crate) async fn wait(
         &mut self,
         upstream: &Arc<Upstream>,
         failure: Option<Failure>,
+        patience: Option<Instant>,
+        tried: u64,
     ) -> Result<(Slot, Duration), Stop> {
         let ctx = self.ctx;
         let begun = ctx.worker.clock.tick();
@@ -37,12 +43,15 @@ impl<D: Downstream> Trial<'_, D> {
             criticality: self.destination.route.criticality,
             bytes: self.scratch.collected.as_ref().map_or(0, |body| body.bytes().len() as u64),
             may_try: self.scratch.request.method.is_idempotent(),
+            tried,
             streams: self.streams(),
             affinity: self.affinity,
         };
         let mut timer = ctx.worker.lend_timer();
         let came = match upstream.wait(patient, begun) {
-            Ok(mut waiting) => poll_fn(|cx| self.poll_waiting(upstream, &mut waiting, &mut timer, cx)).await,
+            Ok(mut waiting) => {
+                poll_fn(|cx| self.poll_waiting(upstream, &mut waiting, patience, &mut timer, cx)).await
+            }
             Err(full) => Err(queue_full(upstream, full)),
         };
         ctx.worker.return_timer(timer);
@@ -64,6 +73,7 @@ impl<D: Downstream> Trial<'_, D> {
         &mut self,
         upstream: &Upstream,
         waiting: &mut Waiting,
+        patience: Option<Instant>,
         timer: &mut Deadline,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Slot, Unserved>> {
@@ -76,7 +86,8 @@ impl<D: Downstream> Trial<'_, D> {
         let total = Expiry::total(self.ctx, &self.destination.route.timeouts, Phase::Queue);
         loop {
             let now = self.ctx.worker.clock.tick();
-            let until = match waiting.patience(now, upstream.out_until(now)) {
+            let out_until = upstream.out_until(now).map(|until| patience.map_or(until, |end| until.min(end)));
+            let until = match waiting.patience(now, out_until) {
                 Patience::Until(until) => until,
                 Patience::Over { standing } => {
                     let queue = &upstream.settings.queue;
@@ -89,11 +100,19 @@ impl<D: Downstream> Trial<'_, D> {
                 }
             };
             match total.filter(|total| total.at < until) {
+                // What was attempted ran out of time; what was not was never served.
+                Some(total) if self.record.attempts.is_empty() => {
+                    let max = total.at.saturating_duration_since(self.ctx.started);
+                    let limit = Limit::Time { name: LimitName::Total, max };
+                    let unserved = Unserved::Queue(Fault::QueueTimeout, limit);
+                    return timer.poll(total.at, cx).map(|()| Err(unserved));
+                }
                 Some(total) => {
                     return timer.poll(total.at, cx).map(|()| Err(Unserved::Exchange(total.stop())));
                 }
-                None if timer.poll(until, cx).is_pending() => return Poll::Pending,
-                None => {}
+                None if timer.poll(until.min(now + LOOK_EVERY), cx).is_pending() => return Poll::Pending,
+                // Room may have come without anybody who gave it: with time alone.
+                None => upstream.grant(now),
             }
         }
     }
@@ -121,7 +140,7 @@ impl<D: Downstream> Trial<'_, D> {
     }
 
     /// The client has left, as far as that can be seen while its body is not read.
-    fn poll_left(&mut self, phase: Phase, cx: &mut TaskContext<'_>) -> Option<Stop> {
+    pub(crate) fn poll_left(&mut self, phase: Phase, cx: &mut TaskContext<'_>) -> Option<Stop> {
         (self.client.body_is_read() && self.client.poll_gone(cx).is_ready())
             .then_some(Stop::Client { failure: ClientFailure::Gone, phase })
     }

@@ -137,6 +137,14 @@ impl Connection {
         }
     }
 
+    /// How long a round trip takes, where the kernel can tell that of this connection.
+    pub fn round_trip(&self) -> Option<std::time::Duration> {
+        match self {
+            Connection::Http1(connection) => connection.round_trip(),
+            Connection::Http2(_) => None,
+        }
+    }
+
     /// How many bytes of the request the peer's kernel has acknowledged.
     pub fn bytes_acked(&self) -> Option<u64> {
         match self {

@@ -243,6 +243,10 @@ impl Http1 {
         self.output.reset();
     }
 
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.io.socket().round_trip()
+    }
+
     /// How many bytes of this request the peer's kernel has acknowledged. Unknown under TLS, which counts others.
     pub(crate) fn bytes_acked(&self) -> Option<u64> {
         let Transport::Plain(socket) = &self.io else { return None };

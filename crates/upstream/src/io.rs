@@ -71,6 +71,12 @@ impl Socket {
         Some(u64::from_ne_bytes(bytes))
     }
 
+    /// How long a round trip takes, as the kernel has seen it (`TCP_INFO.tcpi_rtt`).
+    pub fn round_trip(&self) -> Option<std::time::Duration> {
+        let micros = self.tcp_info()?.get(TCPI_RTT..TCPI_RTT + 4)?.try_into().ok()?;
+        Some(std::time::Duration::from_micros(u32::from_ne_bytes(micros).into()))
+    }
+
     /// Whether the connection has come to its end in both directions, or to a reset.
     pub fn is_closed(&self) -> bool {
         self.tcp_info().is_some_and(|info| info.first() == Some(&TCP_CLOSE))
@@ -98,6 +104,8 @@ impl Socket {
 
 /// Offset of `tcpi_bytes_acked` in `struct tcp_info` (linux/tcp.h); there since Linux 4.1. The state is its first byte.
 const TCPI_BYTES_ACKED: usize = 120;
+/// That of `tcpi_rtt`.
+const TCPI_RTT: usize = 68;
 const TCP_INFO_USED: usize = TCPI_BYTES_ACKED + 8;
 /// include/net/tcp_states.h
 const TCP_CLOSE: u8 = 7;

@@ -38,9 +38,7 @@ struct Inner {
 #[derive(Debug)]
 struct Waiter {
     sender: oneshot::Sender<Slot>,
-    may_try: bool,
-    streams: bool,
-    affinity: Affinity,
+    patient: Patient,
 }
 
 /// A request that waits.
@@ -51,6 +49,8 @@ pub struct Patient {
     pub bytes: u64,
     /// It may be the trial of a doubtful target.
     pub may_try: bool,
+    /// See [`Wanted::tried`].
+    pub tried: u64,
     /// See [`Wanted::streams`].
     pub streams: bool,
     /// Where it would like to go.
@@ -117,8 +117,7 @@ impl WaitingRoom {
         now: Instant,
     ) -> Result<Waiting, Full> {
         let (sender, slot) = oneshot::channel();
-        let waiter =
-            Waiter { sender, may_try: patient.may_try, streams: patient.streams, affinity: patient.affinity };
+        let waiter = Waiter { sender, patient };
         let mut inner = self.lock();
         let entered = inner.queue.enter(rules, now, patient.criticality, patient.bytes, waiter);
         self.length.store(inner.queue.len(), Ordering::Relaxed);
@@ -154,8 +153,8 @@ impl WaitingRoom {
             let random = inner.chance();
             let mut slot = None;
             let next = inner.queue.next_if(now, |waiter| {
-                let Waiter { may_try, streams, affinity, .. } = *waiter;
-                let wanted = Wanted { tried: 0, may_try, regardless: false, streams, affinity };
+                let Patient { tried, may_try, streams, affinity, .. } = waiter.patient;
+                let wanted = Wanted { tried, may_try, regardless: false, streams, affinity };
                 if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
                     slot = Some(chosen);
                 }

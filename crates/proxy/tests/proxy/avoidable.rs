@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use model::RetryRule;
-use testkit::{Step, Upstream};
+use testkit::{Http2Answer, Http2End, Step, Upstream};
 
 use super::gateway::{Gateway, line};
 
@@ -209,4 +209,23 @@ async fn what_is_switched_off_is_off() {
     let mut gateway = Gateway::to(&dying.url(), "retries: { attempts: 1 }");
     assert_eq!(gateway.get("/").await.status, 502);
     assert_eq!(gateway.record().await.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_target_that_resets_streams_of_a_kept_connection_is_ejected_like_any_other() {
+    let resetting = Upstream::builder().http2(|_| Http2Answer {
+        status: None,
+        body: Vec::new(),
+        end: Http2End::Reset(h2::Reason::INTERNAL_ERROR),
+        ..Http2Answer::ok("")
+    });
+    let good = saying("200 OK");
+    let url = resetting.url().replace("http:", "h2c:");
+    let gateway = Gateway::start(&several(&[&url, &good.url()], ", balance: round-robin"));
+    let mut client = gateway.client().await;
+    let mut lost = 0;
+    for _ in 0..40 {
+        lost += usize::from(client.exchange(POST).await.status == 502);
+    }
+    assert_eq!(lost, 5, "five in a row, as with every other failure");
 }

@@ -114,6 +114,74 @@ async fn a_bad_answer_does_not_win() {
     assert_eq!(record.attempts.first().unwrap().status, Some(503));
 }
 
+/// Answers nothing, and closes when the gate is open.
+fn closing(begun: &Gate, gate: &Gate) -> Upstream {
+    Upstream::script([vec![
+        Step::ReadHead,
+        Step::Open(begun.clone()),
+        Step::Await(gate.clone()),
+        Step::Close,
+    ]])
+}
+
+async fn until_both(one: &Upstream, other: &Upstream) {
+    testkit::within("both attempts", async {
+        while one.connections() + other.connections() < 2 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_second_one_goes_on_alone_and_its_client_may_leave() {
+    let (begun, gate) = (Gate::new(), Gate::new());
+    // One closes when it is told to; the other stays silent.
+    let (one, silent) = (closing(&begun, &gate), held(&begun, &Gate::new()));
+    let mut gateway = two(&one, &silent);
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until_both(&one, &silent).await;
+    gate.open();
+    let shared = gateway.server().shared().clone();
+    let failures = |target: &std::sync::Arc<upstream::Target>| target.state.failures.load(Ordering::Relaxed);
+    testkit::within("the failure of one attempt", async {
+        while shared.serving.load().upstreams.get("app").unwrap().targets.iter().map(failures).sum::<u64>()
+            == 0
+        {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(client);
+    let record = gateway.record().await;
+    assert_eq!(record.status, 499);
+    let endings: Vec<_> =
+        record.attempts.iter().map(|attempt| attempt.ending.fault.map(model::Fault::id)).collect();
+    assert!(endings.contains(&Some("early-close")) && endings.contains(&Some("client-gone")), "{endings:?}");
+}
+
+#[tokio::test]
+async fn the_time_of_the_exchange_ends_a_second_attempt_that_is_alone() {
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (one, silent) = (closing(&begun, &gate), held(&begun, &Gate::new()));
+    let text = format!(
+        "upstreams: [{{ name: app, targets: [\"{}\", \"{}\"], retries: {{ hedge: 20ms }}, timeouts: {{ total: 400ms }} }}]\n\
+         services: [{{ name: shop, upstream: app }}]\n",
+        one.url(),
+        silent.url()
+    );
+    let mut gateway = Gateway::start(&text);
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    until_both(&one, &silent).await;
+    gate.open();
+    assert_eq!(client.response("GET").await.status, 504);
+    let record = gateway.record().await;
+    assert_eq!(record.ending.fault, Some(model::Fault::TotalTimeout));
+    assert_eq!(record.attempts.len(), 2);
+}
+
 #[tokio::test]
 async fn what_must_not_be_executed_twice_is_not_hedged() {
     let (begun, gate) = (Gate::new(), Gate::new());

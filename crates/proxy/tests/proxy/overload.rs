@@ -263,3 +263,46 @@ async fn an_attempt_that_takes_too_long_leaves_time_for_another() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_was_never_attempted_is_turned_away_by_the_gateway_when_its_time_is_over() {
+    let target = held(&Gate::new());
+    let text = format!(
+        "upstreams: [{{ name: app, targets: [\"{}\"], concurrency: 1 }}]\n\
+         services: [{{ name: shop, upstream: app, routes: [\
+         {{ paths: [/held] }}, {{ timeouts: {{ total: 200ms }} }}] }}]\n",
+        target.url()
+    );
+    let mut gateway = Gateway::start(&text);
+    let _first = ask(&gateway, "/held").await;
+    until_connected(&target, 1).await;
+    let answer = gateway.get("/").await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.field("retry-after").is_some());
+    assert_eq!(line(&gateway.record().await), "503 gateway queue queue-timeout");
+}
+
+#[tokio::test]
+async fn a_number_of_requests_at_once_holds_for_repeats_as_well() {
+    let gate = Gate::new();
+    let closing = Upstream::script([vec![Step::ReadHead, Step::Close]]);
+    let one_at_a_time = held(&gate);
+    let text = format!(
+        "upstreams: [{{ name: app, targets: [\"{}\", \"{}\"], concurrency: 1 }}]\n\
+         services: [{{ name: shop, upstream: app }}]\n",
+        closing.url(),
+        one_at_a_time.url()
+    );
+    let gateway = Gateway::start(&text);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(ask(&gateway, "/").await);
+    }
+    until_connected(&one_at_a_time, 1).await;
+    gateway.until_waiting(2).await;
+    assert_eq!(one_at_a_time.connections(), 1, "what failed elsewhere waits, too");
+    gate.open();
+    for client in &mut clients {
+        assert_eq!(client.response("GET").await.status, 200);
+    }
+}
