@@ -11,6 +11,7 @@ mod names;
 mod overlap;
 mod route;
 mod service;
+mod timeouts;
 mod upstream;
 
 use std::path::PathBuf;

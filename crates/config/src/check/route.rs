@@ -7,7 +7,8 @@ use model::gateway::{ApiKey, Consumer, Match, NamedMatch, PathChange, PathForm, 
 
 use super::consumer::Consumers;
 use super::overlap::Overlaps;
-use super::upstream::{Upstreams, check_total, overridden};
+use super::timeouts::{check_total, check_worker, overridden};
+use super::upstream::Upstreams;
 use crate::ctx::Ctx;
 use crate::decode::{At, Field, List, Map};
 use crate::scalar::{Name, TargetUrl, misspelt};
@@ -132,6 +133,7 @@ fn route(
     let base = surrounding.upstreams.get(&upstream).map(|upstream| upstream.timeouts);
     let timeouts = overridden(base.as_ref(), &shape.timeouts);
     check_total(&shape.timeouts, timeouts.total, ctx);
+    check_worker(surrounding.upstreams.worker_timeout(&upstream), &shape.timeouts, ctx);
     Route {
         name,
         priority: shape.priority.number(),

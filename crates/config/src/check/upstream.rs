@@ -8,16 +8,17 @@ use std::time::Duration;
 use model::ByteSize;
 use model::gateway::{
     Endpoint, Hedge, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target,
-    Timeouts, Upstream, UpstreamLimits, UpstreamTls,
+    Upstream, UpstreamLimits, UpstreamTls,
 };
 
 use super::balance;
 use super::files;
 use super::health;
 use super::names::Names;
+use super::timeouts;
 use crate::ctx::Ctx;
 use crate::decode::{At, default};
-use crate::scalar::{Name, TargetUrl, Time};
+use crate::scalar::{Name, TargetUrl};
 use crate::shape;
 use crate::suggest::nearest;
 use crate::tree::Place;
@@ -30,6 +31,8 @@ pub(crate) struct Upstreams {
     places: Vec<(&'static str, TargetUrl, Place)>,
     /// The largest bodies that somebody wants in files.
     body_files: Vec<(ByteSize, Place)>,
+    /// How long the servers of an upstream let a request take, where somebody has said it.
+    worker_timeouts: BTreeMap<Arc<str>, Duration>,
     /// What an upstream of one target has beside it.
     defaults: shape::Upstream,
     /// Where this gateway runs.
@@ -46,6 +49,7 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], zone: Option<At<Name>>, 
         used: BTreeSet::new(),
         places: Vec::new(),
         body_files: Vec::new(),
+        worker_timeouts: BTreeMap::new(),
         defaults,
         zone: zone.as_ref().map(|zone| zone.0.clone()),
     };
@@ -66,7 +70,8 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], zone: Option<At<Name>>, 
         let checked: Vec<&Target> = targets.iter().map(|(target, _)| target).collect();
         health::check(&shape.health, &checked, shape.tls.http2.value, ctx);
         balance::check(shape, ctx);
-        check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
+        timeouts::check_total(&shape.timeouts, shape.timeouts.total.0.map(|total| total.0), ctx);
+        timeouts::check_worker(worker_timeout(shape), &shape.timeouts, ctx);
         check_queue(&shape.queue, ctx);
         check_retries(&shape.retries, ctx);
         check_buffering(shape, &targets, ctx);
@@ -77,7 +82,10 @@ pub(crate) fn upstreams(shapes: &[At<shape::Upstream>], zone: Option<At<Name>>, 
         let tls = tls(&shape.tls, ctx);
         if let Some(name) = upstreams.names.claim(&shape.name, ctx) {
             let targets = targets.into_iter().map(|(target, _)| target).collect();
-            upstreams.insert(upstream(name.into(), targets, tls, shape));
+            let name = upstreams.insert(upstream(name.into(), targets, tls, shape));
+            if let Some(worker) = worker_timeout(shape) {
+                upstreams.worker_timeouts.insert(name, worker);
+            }
         }
     }
     if let Some(zone) = zone {
@@ -139,6 +147,11 @@ impl Upstreams {
         Some(name)
     }
 
+    /// How long its servers let a request take, if somebody has said it.
+    pub(crate) fn worker_timeout(&self, name: &str) -> Option<Duration> {
+        self.worker_timeouts.get(name).copied()
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<&Upstream> {
         self.all.get(name).map(|upstream| &**upstream)
     }
@@ -184,7 +197,7 @@ fn upstream(name: Arc<str>, targets: Vec<Target>, tls: UpstreamTls, shape: &shap
     Upstream {
         name,
         targets,
-        timeouts: overridden(None, &shape.timeouts),
+        timeouts: timeouts::of_upstream(shape),
         limits: UpstreamLimits { head_bytes: shape.limits.head.0, fields: shape.limits.fields.number() },
         pool: Pool { idle_max: shape.pool.idle_max.number(), idle: shape.pool.idle.0, age: shape.pool.age.0 },
         retries: Retries {
@@ -284,6 +297,10 @@ fn check_targets(shape: &shape::Upstream, targets: &[(Target, Place)], ctx: &mut
     }
 }
 
+fn worker_timeout(shape: &shape::Upstream) -> Option<Duration> {
+    shape.worker_timeout.given().map(|time| time.0)
+}
+
 fn check_retries(shape: &shape::Retries, ctx: &mut Ctx) {
     if shape.non_idempotent.value {
         let message = "non-idempotent: a POST whose answer is lost will be executed twice";
@@ -324,44 +341,5 @@ fn tls(shape: &shape::UpstreamTls, ctx: &mut Ctx) -> UpstreamTls {
         client_certificate: client_certificate.and_then(|at| files::certificate(at, ctx)),
         server_name: shape.server_name.given().map(|name| name.0.clone()),
         http2: shape.http2.value,
-    }
-}
-
-/// The timeouts of the shape; where a base is given, only those that a person wrote.
-pub(crate) fn overridden(base: Option<&Timeouts>, shape: &shape::Timeouts) -> Timeouts {
-    let time = |at: &At<Time<1>>, base: Option<Duration>| base.filter(|_| !at.given).unwrap_or(at.0);
-    let total = shape.total.0.map(|total| total.0);
-    let attempt = shape.attempt.0.map(|attempt| attempt.0);
-    Timeouts {
-        connect: time(&shape.connect, base.map(|base| base.connect)),
-        tls: time(&shape.tls, base.map(|base| base.tls)),
-        send: time(&shape.send, base.map(|base| base.send)),
-        await_head: time(&shape.await_head, base.map(|base| base.await_head)),
-        body_idle: time(&shape.body_idle, base.map(|base| base.body_idle)),
-        attempt: base.map_or(attempt, |base| if shape.attempt.given { attempt } else { base.attempt }),
-        total: base.map_or(total, |base| if shape.total.given { total } else { base.total }),
-    }
-}
-
-/// A limit for one step that is longer than the one for all of them can never be reached. Defaults may be longer:
-/// who sets only `total` means just that.
-pub(crate) fn check_total(shape: &shape::Timeouts, total: Option<Duration>, ctx: &mut Ctx) {
-    let Some(total) = total else { return };
-    let steps = [
-        ("connect", &shape.connect),
-        ("tls", &shape.tls),
-        ("send", &shape.send),
-        ("await-head", &shape.await_head),
-        ("body-idle", &shape.body_idle),
-    ];
-    for (key, step) in steps {
-        if step.given && step.0 > total {
-            let message = format!("{key}: {:?} must not be longer than `total`, which is {total:?}", step.0);
-            ctx.error(step.place, message);
-        }
-    }
-    if let Some(attempt) = shape.attempt.0.filter(|attempt| shape.attempt.given && attempt.0 > total) {
-        let message = format!("attempt: {:?} must not be longer than `total`, which is {total:?}", attempt.0);
-        ctx.error(shape.attempt.place, message);
     }
 }

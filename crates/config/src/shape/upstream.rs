@@ -18,6 +18,9 @@ shape! {
         targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
         /// How long the steps of an attempt may take.
         timeouts: Timeouts [= "{}"] "{ await-head: 10s }";
+        /// How long the servers themselves let a request take: `timeout` of Gunicorn, `harakiri` of uWSGI. An answer is awaited
+        /// for a second longer then, unless `timeouts.await-head` says otherwise, and shorter limits are warned about.
+        worker_timeout: Time<1> [optional] "30s";
         /// How large a response head may be.
         limits: UpstreamLimits [= "{}"] "{ head: 128KiB }";
         /// Connections that are kept for the next request.
