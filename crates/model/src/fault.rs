@@ -146,7 +146,8 @@ faults! {
     Unauthenticated "unauthenticated" 401 Client Never;
     /// A known consumer without the right to this route.
     Forbidden "forbidden" 403 Client Never;
-    /// A limit on connections, streams or memory is reached.
+    /// A limit on connections, streams or memory is reached, or this machine has no descriptor or local port left for a connection
+    /// to the target; then its errno is in the record.
     Overloaded "overloaded" 503 Gateway Never;
     /// The process is draining and takes no new requests on this connection.
     Draining "draining" 503 Operator Never;

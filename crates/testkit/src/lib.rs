@@ -31,7 +31,7 @@ pub use client::Client;
 pub use http2_client::{Http2Client, Http2Request, Http2Response};
 pub use message::{BodyEnd, Reader, Request, Response};
 pub use net::End;
-pub use peculiar::{full, refused};
+pub use peculiar::{full, full_unix, refused};
 pub use script::Step;
 pub use stream::Stream;
 pub use upstream::{Http2Answer, Http2End, Seen, Upstream, UpstreamBuilder};

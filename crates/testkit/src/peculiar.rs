@@ -1,8 +1,9 @@
 //! Addresses that fail before any conversation begins.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 /// An address at which nothing listens for as long as the socket lives: bound, so that nobody else gets the port.
 pub fn refused() -> (SocketAddr, Socket) {
@@ -24,6 +25,24 @@ pub fn full() -> (SocketAddr, Vec<Socket>) {
         held.push(filler);
     }
     (address, held)
+}
+
+/// The same as a Unix socket, at this path: the kernel refuses to connect for now (EAGAIN).
+pub fn full_unix(path: &Path) -> Vec<Socket> {
+    let unix = || Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket can be made");
+    let address = SockAddr::unix(path).expect("a short path");
+    let listener = unix();
+    listener.bind(&address).expect("the path is free");
+    listener.listen(0).expect("a bound socket listens");
+    let mut held = vec![listener];
+    loop {
+        let filler = unix();
+        filler.set_nonblocking(true).expect("a socket can be non-blocking");
+        if filler.connect(&address).is_err() {
+            return held;
+        }
+        held.push(filler);
+    }
 }
 
 fn bound() -> Socket {

@@ -4,7 +4,7 @@
 //! the one before failed or has not answered within 250 ms, and the first to connect wins.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use futures_util::stream::FuturesUnordered;
 use model::gateway::{Endpoint, ProxyProtocolVersion, Scheme};
 use model::{Fault, LimitName, Phase};
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
@@ -68,7 +68,7 @@ pub(crate) async fn dial(
     let (mut socket, address) = match &target.settings.endpoint {
         Endpoint::Unix(path) => {
             let started = Instant::now();
-            let stream = timeout(limits.connect, UnixStream::connect(path)).await;
+            let stream = timeout(limits.connect, target.state.backlog.connect(path)).await;
             times.connect = Some(started.elapsed());
             (Socket::Unix(connected(stream, limits.connect)?), None)
         }
@@ -97,11 +97,7 @@ pub(crate) async fn dial(
     Ok(Dialed { transport, address })
 }
 
-async fn resolve(
-    target: &Target,
-    limit: Duration,
-    times: &mut DialTimes,
-) -> Result<Arc<[std::net::IpAddr]>, Failure> {
+async fn resolve(target: &Target, limit: Duration, times: &mut DialTimes) -> Result<Arc<[IpAddr]>, Failure> {
     let Some(name) = &target.name else {
         return Err(Failure::new(Phase::Resolve, Fault::Internal).with_detail("a target without a name"));
     };
@@ -129,16 +125,23 @@ fn connected<T>(
     }
 }
 
+/// What this machine lacks, which is not the target's doing.
+const OWN_LACK: [i32; 6] = [
+    // Local ports for connections to this target. Where there is no address to connect from, see `without_source`.
+    libc::EADDRNOTAVAIL,
+    // connect(2): entries of the routing cache. From a Unix socket it does not come here, see `backlog.rs`.
+    libc::EAGAIN,
+    // Descriptors, of the process and of the machine.
+    libc::EMFILE,
+    libc::ENFILE,
+    // Memory.
+    libc::ENOBUFS,
+    libc::ENOMEM,
+];
+
 fn connect_failure(error: &io::Error) -> Failure {
     let fault = match error.kind() {
-        // Of descriptors or memory: not the target's doing.
-        _ if matches!(
-            error.raw_os_error(),
-            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
-        ) =>
-        {
-            Fault::Overloaded
-        }
+        _ if error.raw_os_error().is_some_and(|errno| OWN_LACK.contains(&errno)) => Fault::Overloaded,
         // A missing socket file is the Unix form of "nothing listens there".
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => Fault::ConnectRefused,
         io::ErrorKind::TimedOut => Fault::ConnectTimeout,
@@ -151,10 +154,7 @@ fn connect_failure(error: &io::Error) -> Failure {
     }
 }
 
-pub(crate) async fn connect_any(
-    addresses: &[std::net::IpAddr],
-    port: u16,
-) -> io::Result<(TcpStream, SocketAddr)> {
+pub(crate) async fn connect_any(addresses: &[IpAddr], port: u16) -> io::Result<(TcpStream, SocketAddr)> {
     let mut rest = addresses.iter().take(ADDRESSES_MAX).map(|ip| SocketAddr::new(*ip, port));
     let mut running = FuturesUnordered::new();
     let mut last_error = io::Error::from(io::ErrorKind::AddrNotAvailable);
@@ -178,9 +178,30 @@ pub(crate) async fn connect_any(
 }
 
 async fn connect_one(address: SocketAddr) -> io::Result<(TcpStream, SocketAddr)> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(address).await.map_err(|error| without_source(error, address))?;
     stream.set_nodelay(true)?;
     Ok((stream, address))
+}
+
+/// EADDRNOTAVAIL has two meanings: the local ports are all in use, or this machine has no address from which it could connect,
+/// as where IPv6 is switched off. The second is no lack that passes: the address is as good as unreachable, and loses its errno.
+fn without_source(error: io::Error, address: SocketAddr) -> io::Error {
+    if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) && !has_source(address) {
+        return io::Error::new(
+            io::ErrorKind::AddrNotAvailable,
+            format!("this machine has no address from which {address} can be reached"),
+        );
+    }
+    error
+}
+
+/// Whether this machine has an address for connections to that one: to connect a UDP socket asks the same, and sends nothing.
+fn has_source(address: SocketAddr) -> bool {
+    let any: IpAddr = match address {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(address)).is_ok()
 }
 
 /// Without addresses (the client came by a Unix socket) the header says so: a target that wants one wants it always.
@@ -225,13 +246,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_own_lack_of_descriptors_is_not_the_targets_doing() {
+    fn what_this_machine_lacks_is_not_the_targets_doing() {
         for (errno, fault) in [
+            (libc::EADDRNOTAVAIL, Fault::Overloaded),
             (libc::EMFILE, Fault::Overloaded),
             (libc::ECONNREFUSED, Fault::ConnectRefused),
             (libc::EHOSTUNREACH, Fault::ConnectFailed),
         ] {
-            assert_eq!(connect_failure(&io::Error::from_raw_os_error(errno)).fault, fault);
+            let failure = connect_failure(&io::Error::from_raw_os_error(errno));
+            assert_eq!((failure.fault, failure.errno), (fault, Some(errno)));
         }
+    }
+
+    #[test]
+    fn an_address_that_nothing_here_leads_to_is_not_a_lack_of_ports() {
+        let failure = |address: &str| {
+            let error = io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
+            connect_failure(&without_source(error, address.parse().unwrap()))
+        };
+        assert_eq!(failure("127.0.0.1:80").fault, Fault::Overloaded);
+        // A link-local address without its link leads nowhere on any machine.
+        let Failure { fault, detail, .. } = failure("[fe80::1]:80");
+        assert_eq!(fault, Fault::ConnectFailed);
+        assert_eq!(
+            detail.as_deref(),
+            Some("this machine has no address from which [fe80::1]:80 can be reached")
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! It knows upstreams and targets, not routes and policies. An attempt is driven by polling: the caller owns both
 //! sides of an exchange and decides what a failure means; this crate says exactly how it came about.
 
+mod backlog;
 mod balance;
 pub mod body;
 mod budget;

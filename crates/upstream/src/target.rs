@@ -15,6 +15,7 @@ use model::gateway::{Concurrency, Endpoint, Health as HealthRules, Hedge, Scheme
 use rustls::pki_types::ServerName;
 use smallvec::SmallVec;
 
+use crate::backlog::Backlog;
 use crate::balance::{self, Affinity, Balancer, Candidate};
 use crate::budget::RetryBudget;
 use crate::check;
@@ -86,6 +87,7 @@ pub struct TargetState {
     pub latency: Latency,
     pub idle_limit: IdleLimit,
     pub(crate) limiter: Limiter,
+    pub(crate) backlog: Backlog,
     /// Attempts under way, and those of them without the head of an answer.
     pub in_flight: AtomicUsize,
     pub awaiting: AtomicUsize,

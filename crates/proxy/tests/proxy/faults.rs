@@ -246,6 +246,11 @@ async fn before_there_is_a_connection() {
         let (full, _sockets) = testkit::full();
         let mut gateway = Gateway::to(&format!("http://{full}"), TIMEOUTS);
         table.case("connect: stall", &mut gateway, client).await;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("app.sock");
+        let _sockets = testkit::full_unix(&path);
+        let mut gateway = Gateway::to(&format!("unix:{}", path.display()), TIMEOUTS);
+        table.case("connect: stall of a Unix socket", &mut gateway, client).await;
         let mut gateway = Gateway::to("unix:/nowhere/app.sock", TIMEOUTS);
         table.case("connect: no socket file", &mut gateway, client).await;
         // RFC 6761 section 6.4: names under .invalid never resolve.
