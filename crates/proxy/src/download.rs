@@ -7,7 +7,6 @@ use model::gateway::{ClientGone, Timeouts};
 use model::{Ending, Exchange, Fault, Phase};
 use upstream::Failure;
 use upstream::body::{Offer, Source};
-use wire::ResponseHead;
 
 use crate::ahead::{self, Ahead, Read};
 use crate::attempt::Answered;
@@ -15,7 +14,7 @@ use crate::attempt_log;
 use crate::await_head::moved;
 use crate::client::{ClientFailure, DownloadFailure, Downstream};
 use crate::deadline::Deadline;
-use crate::exchange::{Context, Stop};
+use crate::exchange::{Context, Scratch, Stop};
 use crate::retry;
 use crate::upload::Turn;
 use crate::watch::{Due, Moved, Watch};
@@ -24,13 +23,13 @@ use crate::watch::{Due, Moved, Watch};
 pub(crate) async fn run<D: Downstream>(
     ctx: Context<'_>,
     client: &mut D,
-    head: &ResponseHead,
+    scratch: &mut Scratch,
     mut answered: Answered,
     record: &mut Exchange,
 ) -> Result<(), Stop> {
     let mut timer = ctx.worker.lend_timer();
     let mut ahead = None;
-    let mut end = transfer(ctx, client, head, &mut answered, &mut ahead, &mut timer).await;
+    let mut end = transfer(ctx, client, scratch, &mut answered, &mut ahead, &mut timer).await;
     let finish_anyway = answered.destination.route.client_gone == ClientGone::Finish;
     let is_read_whole = match &end {
         Ok(()) => true,
@@ -65,16 +64,18 @@ pub(crate) async fn run<D: Downstream>(
 async fn transfer<D: Downstream>(
     ctx: Context<'_>,
     client: &mut D,
-    head: &ResponseHead,
+    scratch: &mut Scratch,
     answered: &mut Answered,
     ahead: &mut Option<Box<Ahead>>,
     timer: &mut Deadline,
 ) -> Result<(), Stop> {
+    let Scratch { response: head, collected, .. } = scratch;
     let Answered { lease, destination, framing, upload, watch } = answered;
     poll_fn(|cx| {
         if let Some(stop) = upload.poll(ctx, client, lease, Phase::Body, cx) {
             return Poll::Ready(Err(stop));
         }
+        upload.let_go(collected);
         let polled = match ahead {
             None => client.poll_download(&mut lease.connection, cx),
             Some(ahead) => client.poll_download(&mut ahead.before(&mut lease.connection), cx),

@@ -53,7 +53,7 @@ impl Context<'_> {
 pub(crate) struct Scratch {
     pub request: RequestHead,
     pub response: ResponseHead,
-    /// The request body, where it had to be collected before it could be sent.
+    /// The request body, where it was collected before it is sent, for as long as it may have to be sent.
     pub collected: Option<Collected>,
 }
 
@@ -116,6 +116,8 @@ pub(crate) async fn run<D: Downstream>(
         Some(Err(stop)) => stop,
         None => Stop::refused(attempt_log::cut(ctx, record), Fault::Draining),
     };
+    // No target gets it any more, and the client may take its time with the answer.
+    scratch.collected = None;
     // A response whose head is still here can be replaced by an honest one.
     let has_responded = client.has_responded() && !client.retract();
     if !has_responded {
@@ -210,7 +212,7 @@ async fn proxy<D: Downstream>(
     respond(ctx, client, scratch, &answered);
     record.status = scratch.response.status;
     record.timeline.response_micros = Some(ctx.micros(ctx.worker.clock.now()));
-    download::run(ctx, client, &scratch.response, answered, record).await?;
+    download::run(ctx, client, scratch, answered, record).await?;
     record.ending = Ending::ANSWERED;
     Ok(Finish::Complete)
 }
@@ -306,6 +308,7 @@ async fn upgrade<D: Downstream>(
 ) -> Result<Finish, Stop> {
     let idle = answered.destination.route.timeouts.body_idle;
     let Answered { lease, .. } = answered;
+    scratch.collected = None;
     let target = lease.target().clone();
     wire::strip_hop_by_hop_but_upgrade(&mut scratch.response.fields);
     client

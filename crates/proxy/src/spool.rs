@@ -1,4 +1,4 @@
-//! Request bodies in files, for as long as their target has not taken them.
+//! Request bodies in files, for as long as they may have to be sent: until their target has taken them, and answers.
 //!
 //! A file has no name, so that none is left behind however the process ends. All of them together are bounded, and so is
 //! how long a disk may take. Reads and writes are done by threads of their own. Most only copy to or from the page cache,

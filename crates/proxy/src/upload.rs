@@ -156,6 +156,14 @@ impl Upload {
         self.state == State::Done
     }
 
+    /// Lets go of what was collected as soon as it is out. For a request that is not sent again.
+    pub(crate) fn let_go(&mut self, collected: &mut Option<Collected>) {
+        if collected.is_some() && self.state != State::Running {
+            *collected = None;
+            self.body = Body::Client;
+        }
+    }
+
     /// A write that failed first is the better reason than the missing answer that follows from it.
     pub(crate) fn blame(&mut self, failure: Failure) -> Failure {
         let no_answer = matches!(failure.fault, Fault::EarlyClose | Fault::Reset) && failure.detail.is_none();

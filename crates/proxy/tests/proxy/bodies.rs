@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use model::{Exchange, RetryRule};
 use proxy::spool::Unspooled;
-use testkit::{Client, Http2Client, Packet, Step, Upstream, within};
+use testkit::{Client, Gate, Http2Client, Packet, Step, Upstream, within};
 
 use super::gateway::{Gateway, line, one_upstream, spool};
 
@@ -365,6 +365,41 @@ async fn a_target_is_not_slow_because_its_client_is() {
     let attempt = gateway.record().await.attempts.remove(0);
     let (head, send) = (attempt.await_head.unwrap(), attempt.send.unwrap());
     assert!(latency <= head - send, "{latency:?} of {head:?}, of which {send:?} were the client's");
+}
+
+#[tokio::test]
+async fn a_body_is_not_held_for_longer_than_its_target_takes_it() {
+    let body = body(200 * KIB);
+    for http2 in [false, true] {
+        let gate = Gate::new();
+        let upstream = Upstream::script([vec![
+            Step::ReadHead,
+            Step::Read(body.len()),
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"),
+            Step::Await(gate.clone()),
+            Step::send("world"),
+        ]]);
+        let mut gateway = Gateway::to(&upstream.url(), "");
+        let shared = gateway.server().shared().clone();
+        let nothing_is_held = within("the end of the file", async {
+            while shared.spool.spooled() == 0 || shared.spool.bytes() > 0 {
+                tokio::task::yield_now().await;
+            }
+            gate.open();
+        });
+        let answer = async {
+            if http2 {
+                let mut client = gateway.http2_client().await;
+                let length = body.len().to_string();
+                return client.exchange("POST", "/", &[("content-length", &*length)], &body).await.body;
+            }
+            let mut client = gateway.client().await;
+            client.send([head("POST", body.len()).as_bytes(), &body].concat()).await;
+            client.response("POST").await.body
+        };
+        let (answer, ()) = tokio::join!(answer, nothing_is_held);
+        assert_eq!(answer, b"helloworld");
+    }
 }
 
 #[tokio::test]
