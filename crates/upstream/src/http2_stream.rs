@@ -3,6 +3,7 @@
 //! `http::HeaderMap` lives only here and where `h2` is driven. Flow-control credit is given back as the sink consumes,
 //! so that a slow reader slows its writer.
 
+use std::cell::Cell;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -21,19 +22,24 @@ pub struct Http2Incoming {
     stream: RecvStream,
     piece: Bytes,
     trailers: Fields,
-    ended: bool,
+    /// The end was read, or seen to have come. Noted, because the library forgets it at the end of the connection.
+    ended: Cell<bool>,
     /// Body bytes offered so far.
     pub total: u64,
 }
 
 impl Http2Incoming {
     pub fn new(stream: RecvStream) -> Http2Incoming {
-        Http2Incoming { stream, piece: Bytes::new(), trailers: Fields::default(), ended: false, total: 0 }
+        let ended = Cell::new(stream.is_end_stream());
+        Http2Incoming { stream, piece: Bytes::new(), trailers: Fields::default(), ended, total: 0 }
     }
 
     /// Whether the message has no body, or it was read to its end.
     pub fn is_end(&self) -> bool {
-        self.ended || (self.piece.is_empty() && self.stream.is_end_stream())
+        if !self.ended.get() && self.piece.is_empty() && self.stream.is_end_stream() {
+            self.ended.set(true);
+        }
+        self.ended.get()
     }
 }
 
@@ -45,7 +51,7 @@ impl Source for Http2Incoming {
             if !self.piece.is_empty() {
                 return Poll::Ready(Ok(Offer::Piece));
             }
-            if self.ended {
+            if self.ended.get() {
                 return Poll::Ready(Ok(Offer::End));
             }
             match ready!(self.stream.poll_data(cx)) {
@@ -59,7 +65,7 @@ impl Source for Http2Incoming {
                         fields_from(&trailers, &mut self.trailers);
                         wire::filter_trailers(&mut self.trailers);
                     }
-                    self.ended = true;
+                    self.ended.set(true);
                 }
             }
         }

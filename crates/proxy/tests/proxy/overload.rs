@@ -143,6 +143,28 @@ async fn a_client_that_leaves_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn an_http2_client_that_closes_its_connection_leaves_the_queue() {
+    let gate = Gate::new();
+    let target = held(&gate);
+    let mut gateway = Gateway::to(&target.url(), "concurrency: 1");
+    let mut first = ask(&gateway, "/first").await;
+    until_connected(&target, 1).await;
+    for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+        let mut client = gateway.http2_client().await;
+        let mut request = client.begin(method, "/leaving", &[], body.is_empty()).await.unwrap();
+        if !body.is_empty() {
+            request.send(body, true).await;
+        }
+        gateway.until_waiting(1).await;
+        client.abort();
+        assert_eq!(line(&gateway.record().await), "499 client queue client-gone", "{method}");
+    }
+    gate.open();
+    assert_eq!(first.response("GET").await.status, 200);
+    assert_eq!(target.connections(), 1, "nobody asked for those who left");
+}
+
+#[tokio::test]
 async fn a_full_target_does_not_keep_requests_from_another() {
     let (gate, other_gate) = (Gate::new(), Gate::new());
     let (target, other) = (held(&gate), held(&other_gate));
