@@ -61,12 +61,14 @@ impl Checks {
     }
 }
 
-/// What a check is called in messages.
+/// What a check is called in messages. Without the values of a query: they may be secret.
 fn name(kind: &CheckKind) -> String {
     match kind {
         CheckKind::Grpc { service } if service.is_empty() => "check grpc".to_owned(),
         CheckKind::Grpc { service } => format!("check grpc {service}"),
-        CheckKind::Http { path, .. } => format!("check GET {path}"),
+        CheckKind::Http { path, .. } => {
+            format!("check GET {}", path.split_once('?').map_or(&**path, |(path, _)| path))
+        }
         CheckKind::Tcp => "check tcp".to_owned(),
     }
 }

@@ -373,7 +373,7 @@ async fn a_check_that_breaks_off_says_how() {
         state.why().unwrap()
     };
     let closing = Upstream::script([vec![Step::ReadHead, Step::Close]]);
-    assert_eq!(why(&closing.url(), "/healthz").await, "check GET /healthz: early-close");
+    assert_eq!(why(&closing.url(), "/healthz?token=secret").await, "check GET /healthz: early-close");
     let babbling = Upstream::script([vec![Step::ReadHead, Step::send("SSH-2.0-x\r\n\r\n"), Step::Close]]);
     let said = why(&babbling.url(), "/healthz").await;
     assert!(
