@@ -311,7 +311,9 @@ impl<D: Downstream> Trial<'_, D> {
         let Some(wanted) = self.wanted(upstream) else { return Ok(()) };
         let (ctx, limits) = (self.ctx, upstream.settings.request_buffering);
         let timeouts = &self.destination.route.timeouts;
+        self.scratch.is_collecting = true;
         self.scratch.collected = collect::body(ctx, self.client, timeouts, limits, wanted).await?;
+        self.scratch.is_collecting = false;
         self.record.timeline.body_micros =
             self.scratch.collected.as_ref().map(|_| ctx.micros(ctx.worker.clock.now()));
         Ok(())

@@ -9,7 +9,7 @@ use model::{Attempt, Ending, Exchange, Fault, Party, Phase, RetryRule};
 use upstream::{DialTimes, Failure, Lease, Target};
 
 use crate::client::ClientFailure;
-use crate::exchange::{Context, Stop};
+use crate::exchange::{Context, Scratch, Stop};
 use crate::route::Destination;
 
 /// What led to an attempt.
@@ -165,18 +165,33 @@ pub(crate) fn ending(stop: &Stop) -> Ending {
 }
 
 /// The process ends in the middle of the exchange; gives the phase it was in.
-pub(crate) fn cut(ctx: Context<'_>, record: &mut Exchange) -> Phase {
-    let Some(attempt) = record.attempts.last_mut() else { return Phase::ReadRequest };
+pub(crate) fn cut(ctx: Context<'_>, scratch: &Scratch, record: &mut Exchange) -> Phase {
+    let first = record.attempts.last_mut().and_then(|attempt| cut_attempt(ctx, attempt));
+    let mut second = scratch.beside.take();
+    let beside = second.as_mut().and_then(|second| cut_attempt(ctx, second));
+    if let Some(second) = second {
+        // As ever, the last one is the one that would have gone on.
+        let place = record.attempts.len() - usize::from(first.is_some());
+        record.attempts.insert(place, second);
+    }
+    let waits = if scratch.is_collecting { Phase::ReadRequest } else { Phase::Queue };
+    // What is left of an answer may be on its way to the client when the attempt is over.
+    let responds = record.timeline.response_micros.map(|_| Phase::Body);
+    first.or(beside).or(responds).unwrap_or(waits)
+}
+
+/// Gives the phase it was in; `None` if it was over.
+fn cut_attempt(ctx: Context<'_>, attempt: &mut Attempt) -> Option<Phase> {
+    if !attempt.total.is_zero() {
+        return None;
+    }
     let phase = match attempt.await_head {
         Some(_) => Phase::Body,
         None if attempt.reuse.is_some() || attempt.connect.is_some() => Phase::AwaitHead,
         None => Phase::Connect,
     };
-    let is_over = !attempt.total.is_zero();
-    if !is_over {
-        let total_micros = ctx.micros(ctx.worker.clock.tick()).saturating_sub(attempt.started_micros);
-        attempt.total = Duration::from_micros(total_micros);
-        attempt.ending = Ending::failed(phase, Fault::Draining);
-    }
-    phase
+    let total_micros = ctx.micros(ctx.worker.clock.tick()).saturating_sub(attempt.started_micros);
+    attempt.total = Duration::from_micros(total_micros);
+    attempt.ending = Ending::failed(phase, Fault::Draining);
+    Some(phase)
 }

@@ -24,6 +24,7 @@ use crate::client::{ClientFailure, Downstream, ResponseForm};
 use crate::collect::Collected;
 use crate::download;
 use crate::forward::{self, Peer};
+use crate::hedge::Beside;
 use crate::listen::Listening;
 use crate::route::Found;
 use crate::serving::Serving;
@@ -55,6 +56,10 @@ pub(crate) struct Scratch {
     pub response: ResponseHead,
     /// The request body, where it was collected before it is sent, for as long as it may have to be sent.
     pub collected: Option<Collected>,
+    /// The request body is being collected.
+    pub is_collecting: bool,
+    /// A second attempt beside the one that stands in the record.
+    pub beside: Beside,
 }
 
 /// What is left to do with the client's connection.
@@ -114,7 +119,7 @@ pub(crate) async fn run<D: Downstream>(
     let stop = match outcome {
         Some(Ok(finish)) => return finish,
         Some(Err(stop)) => stop,
-        None => Stop::refused(attempt_log::cut(ctx, record), Fault::Draining),
+        None => Stop::refused(attempt_log::cut(ctx, scratch, record), Fault::Draining),
     };
     // No target gets it any more, and the client may take its time with the answer.
     scratch.collected = None;

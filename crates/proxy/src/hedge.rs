@@ -44,6 +44,17 @@ pub(crate) struct Hedging<'a> {
     request: RequestHead,
     framing: Framing,
     body: Bytes,
+    beside: Beside,
+}
+
+/// Where the record of a second attempt is found when the process cuts the race: those who race are gone by then.
+#[derive(Debug, Default)]
+pub(crate) struct Beside(Rc<RefCell<Option<Rc<RefCell<Attempt>>>>>);
+
+impl Beside {
+    pub(crate) fn take(&self) -> Option<Attempt> {
+        self.0.take().map(|attempt| attempt.borrow().clone())
+    }
 }
 
 /// A second attempt under way, and its record.
@@ -123,6 +134,7 @@ impl<'a, D: Downstream> Trial<'a, D> {
             request: self.scratch.request.clone(),
             framing: self.framing(),
             body: held,
+            beside: Beside(self.scratch.beside.0.clone()),
         })
     }
 }
@@ -131,6 +143,17 @@ impl<'a> Hedging<'a> {
     /// Waits for the answer of the first attempt, and for that of a second one when its time has come.
     pub(crate) async fn race<D: Downstream>(
         self,
+        trial: &mut Trial<'a, D>,
+        lease: Lease,
+    ) -> Result<Answered, Failed> {
+        let result = self.run(trial, lease).await;
+        // It stands in the record of the exchange now.
+        self.beside.0.take();
+        result
+    }
+
+    async fn run<D: Downstream>(
+        &self,
         trial: &mut Trial<'a, D>,
         mut lease: Lease,
     ) -> Result<Answered, Failed> {
@@ -171,7 +194,8 @@ impl<'a> Hedging<'a> {
             }
             Winner::First(result, second) => {
                 if let Some(second) = second {
-                    let attempt = second.give_up(ctx, Ending::SUPERSEDED);
+                    let ending = result.as_ref().err().map_or(Ending::SUPERSEDED, attempt_log::ending);
+                    let attempt = second.give_up(ctx, ending);
                     trial.record.attempts.insert(place, attempt);
                 }
                 match result {
@@ -329,6 +353,7 @@ impl<'a> Hedging<'a> {
         let before = Before { why: Some(RetryRule::Hedged), waited: None };
         let record = attempt_log::new(self.ctx, self.destination, slot.target(), before);
         let record = Rc::new(RefCell::new(record));
+        self.beside.0.replace(Some(record.clone()));
         let (target, index) = (slot.target().clone(), slot.index());
         let attempt = Lone {
             ctx: self.ctx,
@@ -363,24 +388,24 @@ impl Second<'_> {
     }
 
     fn answered_badly(self, ctx: Context<'_>, talk: &Talk) -> Attempt {
-        let mut attempt = self.record();
+        let mut attempt = self.record.borrow_mut();
         let now = ctx.worker.clock.tick();
         let outcome = retry::outcome_of_status(talk.response.status);
         talk.lease.upstream().observe(&self.target, now, outcome);
         let counts = talk.lease.connection.counts();
         attempt_log::close(ctx, &mut attempt, &self.target, now, counts, Ending::ANSWERED);
-        attempt
+        attempt.clone()
     }
 
     fn fail(self, hedging: &Hedging<'_>, lost: &Lost) -> Attempt {
         let Lost { lease, failure } = lost;
-        let mut attempt = self.record();
+        let mut attempt = self.record.borrow_mut();
         attempt_log::fail(hedging.ctx, &mut attempt, &self.target, lease.as_ref(), failure);
         let is_stale = retry::is_stale(&attempt, failure, lease.as_ref());
         if let Some(outcome) = retry::outcome(failure, is_stale) {
             hedging.upstream.observe(&self.target, hedging.ctx.worker.clock.now(), outcome);
         }
-        attempt
+        attempt.clone()
     }
 }
 

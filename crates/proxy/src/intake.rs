@@ -43,6 +43,7 @@ pub(crate) async fn run<D: Downstream>(
         Ok(facts) => match exchange::run_caught(ctx, idle, client, scratch, &facts, &mut record).await {
             Ok(finish) => finish,
             Err(exchange::Panicked) => {
+                scratch.beside.take();
                 answer_alone(ctx, client, scratch, Fault::Internal.into(), &mut record).await
             }
         },

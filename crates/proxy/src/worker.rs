@@ -263,6 +263,7 @@ impl Worker {
         scratch.request.clear();
         scratch.response.clear();
         scratch.collected = None;
+        scratch.is_collecting = false;
         let mut kept = self.scratches.borrow_mut();
         if kept.len() < KEPT_MAX && scratch.request.fields.size_bytes() == 0 {
             kept.push(scratch);

@@ -1,9 +1,10 @@
 //! A second attempt beside one that takes long: the first good answer counts, and the record tells of both.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use model::{Exchange, RetryRule};
-use testkit::{Gate, Step, Upstream};
+use testkit::{Client, Gate, Step, Upstream};
 
 use super::gateway::{Gateway, line};
 
@@ -85,6 +86,40 @@ async fn the_first_one_may_still_be_faster() {
     assert_eq!(record.attempts.last().unwrap().status, Some(200), "the last one is the one that answered");
     assert_eq!(record.attempts.len(), 2);
     assert!(rules(&record).contains(&Some(RetryRule::Hedged)));
+}
+
+/// A request whose two attempts run.
+async fn both_run(gateway: &Gateway, one: &Upstream, other: &Upstream) -> Client {
+    let mut client = gateway.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    for target in [one, other] {
+        target
+            .until("the request", |seen| seen.connections.iter().any(|seen| !seen.received.is_empty()))
+            .await;
+    }
+    client
+}
+
+#[tokio::test]
+async fn who_ends_both_attempts_is_told_of_both() {
+    let (begun, gate) = (Gate::new(), Gate::new());
+    let (one, other) = (held(&begun, &gate), held(&begun, &gate));
+    let mut gateway = two(&one, &other);
+    drop(both_run(&gateway, &one, &other).await);
+    let left = gateway.record().await;
+    let each = "client await-head client-gone";
+    assert_eq!(line(&left), format!("499 {each} | {each} | {each}"));
+    assert_eq!(rules(&left), [Some(RetryRule::Hedged), None]);
+
+    let (one, other) = (held(&begun, &gate), held(&begun, &gate));
+    let mut gateway = two(&one, &other);
+    let shared = gateway.server().shared().clone();
+    let _client = both_run(&gateway, &one, &other).await;
+    assert!(!gateway.drain(Duration::from_millis(50)).await.unwrap());
+    let cut = shared.records.take(Vec::new()).remove(0);
+    let each = "operator await-head draining";
+    assert_eq!(line(&cut), format!("503 {each} | {each} | {each}"));
+    assert_eq!(rules(&cut), [Some(RetryRule::Hedged), None]);
 }
 
 #[tokio::test]

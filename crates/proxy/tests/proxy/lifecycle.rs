@@ -350,6 +350,53 @@ async fn what_is_in_flight_when_the_grace_time_ends_gets_an_honest_end() {
 }
 
 #[tokio::test]
+async fn what_waits_when_the_grace_time_ends_says_what_for() {
+    let upstream = Upstream::script([vec![Step::ReadHead, Step::Stall]]);
+    let mut gateway = Gateway::to(&upstream.url(), "concurrency: 1");
+    let shared = gateway.server().shared().clone();
+    let mut uploading = gateway.client().await;
+    let head = "POST /uploading HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n";
+    uploading.send(head).await;
+    uploading.until_arrived(b"100 Continue").await.unwrap();
+    let mut asking = gateway.client().await;
+    asking.send("GET /asking HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    upstream.until("the request", |seen| seen.connections.len() == 1).await;
+    let mut queued = gateway.client().await;
+    queued.send("POST /queued HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await;
+    gateway.until_waiting(1).await;
+    assert!(!gateway.drain(Duration::from_millis(50)).await.unwrap());
+    let records = shared.records.take(Vec::new());
+    let mut lines: Vec<String> =
+        records.iter().map(|record| format!("{} {}", record.path, line(record))).collect();
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "/asking 503 operator await-head draining | operator await-head draining",
+            "/queued 503 operator queue draining",
+            "/uploading 503 operator read-request draining",
+        ]
+    );
+
+    let upstream = Upstream::ok("ok");
+    let mut gateway = Gateway::to(&upstream.url(), "pool: { idle-max: 0 }");
+    let shared = gateway.server().shared().clone();
+    assert_eq!(gateway.get("/").await.status, 200);
+    gateway.record().await;
+    drop(upstream);
+    let mut waiting = gateway.client().await;
+    waiting.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    gateway.until_waiting(1).await;
+    assert!(!gateway.drain(Duration::from_millis(50)).await.unwrap());
+    let lines: Vec<String> = shared.records.take(Vec::new()).iter().map(line).collect();
+    assert_eq!(
+        lines,
+        ["503 operator queue draining | upstream connect connect-refused ECONNREFUSED"],
+        "it waited for a target that accepts again"
+    );
+}
+
+#[tokio::test]
 async fn a_reload_forgets_the_series_of_what_it_removed_and_no_others() {
     let upstream = Upstream::ok("ok");
     let other = Upstream::ok("ok");
