@@ -332,7 +332,7 @@ impl Health {
         self.failures = 0;
         match self.condition {
             Condition::Up { since } => {
-                // Well for longer than the longest slow start: what was is forgotten.
+                // Well for longer than any ejection lasts: what was is forgotten.
                 if since.is_some_and(|since| now.saturating_duration_since(since) > rules.ejection_max) {
                     self.ejections = 0;
                 }

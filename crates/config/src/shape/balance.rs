@@ -24,10 +24,9 @@ impl HasShort for Balance {
 }
 
 shape! {
-    /// A client stays with the target that answered it first, for as long as that one is not out; a single request goes
-    /// elsewhere where it has no room. The cookie holds no
-    /// address; it is sent with `Path=/`, `HttpOnly`, `SameSite=Lax`, and with `Secure` to clients that came by TLS. Such
-    /// requests are not hedged.
+    /// A client stays with the target that answered it first, for as long as that one is not out; while it has no room, a
+    /// request goes elsewhere. The cookie holds no address; it is sent with `Path=/`, `HttpOnly`, `SameSite=Lax`, and with
+    /// `Secure` to clients that came by TLS. Such requests are not hedged.
     Stickiness {
         /// The name of the cookie that is set for this. One of the application can be the `key` of a hash instead.
         cookie: CookieName [required] "app-target";

@@ -6,7 +6,7 @@ use crate::scalar::{CheckPath, GrpcService, HostAndPort, Percent, PercentOrOff, 
 
 shape! {
     /// When a target gets no requests for a while. What attempts show is counted per process, for all workers together.
-    /// A target that is alone is always asked; where all are out, the one that is soonest to be asked again is.
+    /// A target that is alone is always asked; where all are out, the one whose time is over first is asked.
     Health {
         /// Connections in a row that could not be made. After them only probes go there, and the first one that connects
         /// brings the target back.
@@ -18,8 +18,8 @@ shape! {
         ejection: Time<1> [= "5s"] "10s";
         /// The longest ejection.
         ejection_max: Time<1> [= "5m"] "1m";
-        /// The share of the targets that may be out for an ejection to follow: above it, the failing ones stay. With `0%`
-        /// none is ever ejected.
+        /// The largest share of the targets that may be out at once, whatever the reason, for another one to be ejected; with
+        /// more, failing targets stay. With `0%` none is ever ejected.
         ejected_max: Percent<0, 100> [= "50%"] "30%";
         /// A target is ejected as well when the share of its requests that failed, or were answered 500 to 599, is so many
         /// points above that of the other targets together. An upstream that fails as a whole loses nobody.
@@ -28,7 +28,7 @@ shape! {
         failure_share_window: Time<1000> [= "10s"] "1m";
         /// Requests that a target must have had in that time.
         failure_share_requests: Whole<1, 1_000_000> [= "20"] "100";
-        /// From a target's return to its full share of the requests, which grows with the time. `0s`: at once.
+        /// How long a target that returns takes to get its full share of the requests. `0s`: it has it at once.
         slow_start: Time<0> [= "10s"] "30s";
         /// Asks each target from time to time, whether requests come or not. Without this key only requests show what a target
         /// is worth.
@@ -41,8 +41,8 @@ shape! {
     /// that fails it gets no requests until it passes again; it then returns slowly. Where all targets fail, they are asked
     /// all the same. Passing does not end an ejection: an endpoint made for checks may be well while requests fail.
     Check {
-        /// GET of this path, over the protocol of the target (a uwsgi request for `uwsgi://`), as `clearway-health-check`. A
-        /// first check that is answered 404 is warned of on standard error.
+        /// GET of this path, over the protocol of the target (a uwsgi request for `uwsgi://`), with `clearway-health-check` as
+        /// `User-Agent`. If the first answer is 404, standard error has a warning. A query is sent, and shown nowhere.
         http: CheckPath [optional] "/healthz";
         /// Statuses that pass, singly or as ranges. For `http`.
         status: List<StatusRange, 1> [= "[200-399]"] "[200-299, 401]";
@@ -59,8 +59,8 @@ shape! {
         timeout: Time<1> [= "2s"] "500ms";
         /// Checks in a row that must pass to bring a target back.
         rise: Whole<1, 1000> [= "2"] "3";
-        /// Checks in a row that must fail to take a target out. One to which nobody can connect is out at once
-        /// (`unreachable-after`), and back as soon as somebody can.
+        /// Checks in a row that must fail to take a target out. One that cannot be connected to is out at once
+        /// (`unreachable-after`), and back as soon as it can.
         fall: Whole<1, 1000> [= "3"] "2";
     }
 }

@@ -13,7 +13,7 @@ shape! {
     Upstream {
         /// What routes call it.
         name: Name [required] "shop";
-        /// Where requests go; each one is a URL, or keys with values. Which one gets a request says `balance`; one that cannot
+        /// Where requests go; each one is a URL, or keys with values. `balance` says which one gets a request; one that cannot
         /// be reached, or fails too often, gets none for a while (`health`).
         targets: List<Short<Target>, 1> [required] "[\"http://127.0.0.1:8000\", { url: \"http://127.0.0.1:8001\", weight: 2 }]";
         /// How long the steps of an attempt may take.
@@ -54,7 +54,7 @@ shape! {
         /// `http://`, `https://` (HTTP/2 where both sides can, else HTTP/1.1), `h2c://` (HTTP/2 with prior knowledge),
         /// `unix:/path` (HTTP/1.1), `uwsgi://host:port` or `uwsgi+unix:/path`. Names are resolved again when their TTL ends.
         url: TargetUrl [required] "http://127.0.0.1:8001";
-        /// Its share of the requests, relative to the other targets. One that shall get none is left out of the list.
+        /// Its share of the requests, relative to the other targets. To give one none, leave it out of the list.
         weight: Weight [= "1"] "2";
         /// Where it runs. Targets of the zone of this gateway (`zone` at the top level) are preferred: they get all requests
         /// while 70% of their weight is up, and below that as many as they can bear.
@@ -71,7 +71,7 @@ shape! {
     /// How long the steps of an attempt may take. Each limit is recorded under its own fault. A route can override
     /// each one.
     Timeouts {
-        /// To connect, over all addresses of the name. After it 504, and another target is tried.
+        /// To connect, over all addresses of the name. After that another target is tried; the answer is 504 if none is left.
         connect: Time<1> [= "2s"] "500ms";
         /// For the TLS handshake.
         tls: Time<1> [= "10s"] "3s";
@@ -90,7 +90,7 @@ shape! {
 }
 
 shape! {
-    /// How large a response head may be. Above it 502.
+    /// How large a response head may be. A larger one is answered 502.
     UpstreamLimits {
         /// The response head, status line included.
         head: Size<1024, { 16 << 20 }> [= "64KiB"] "128KiB";
@@ -104,8 +104,8 @@ shape! {
     Pool {
         /// Idle connections kept per worker thread and target.
         idle_max: Whole<0, 100_000> [= "64"] "16";
-        /// How long one is kept idle, unless the target says or shows that it closes earlier. The default lies below the 2s after which Gunicorn closes; a request on a
-        /// connection that the server is just closing is lost.
+        /// How long one is kept idle, unless the target says or shows that it closes earlier. A request on a connection that the
+        /// server is just closing may be lost; the default lies below the 2s after which Gunicorn closes.
         idle: Time<1> [= "1500ms"] "4s";
         /// How old a connection may get.
         age: Time<1> [= "10m"] "1h";
@@ -158,9 +158,9 @@ shape! {
     /// and the request can be sent again. It holds for `http://`, `unix:` and `uwsgi://` targets, and never for upgrades
     /// and gRPC. A body of known length is read whole: in memory, or into a file. A chunked one is read for up to a second
     /// and as far as `memory` goes; one that did not end by then streams, beginning with what was read. What does not fit
-    /// streams as well. An API that answers without reading a body is heard when the body is there.
+    /// streams as well. An API that would answer before it has read the body is asked only when the body is there.
     RequestBuffering {
-        /// Whether it is done. uwsgi targets get chunked bodies so in any case: they must be told the length.
+        /// Whether it is done. Chunked bodies for uwsgi targets are read before in any case: these must be told the length.
         enabled: bool [= "true"] "false";
         /// The most that is held in memory per request.
         memory: Size<1024, { 1 << 20 }> [= "64KiB"] "16KiB";
