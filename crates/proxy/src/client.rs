@@ -82,7 +82,12 @@ pub(crate) trait Downstream: Source<Failure = ClientFailure> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), DownloadFailure<S::Failure>>>;
 
-    /// Ready when the client has left. To be asked only once the request body is read.
+    /// Whether it can be seen that the client leaves. With HTTP/1 only once its body is read: its end comes after that.
+    fn shows_leaving(&self) -> bool {
+        self.body_is_read()
+    }
+
+    /// Ready when the client has left. To be asked only where that can be seen.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 
     /// Bytes that wait for the client to take them, and whether there are any is what decides whose turn it is.

@@ -43,7 +43,7 @@ impl<D: Downstream> Trial<'_, D> {
             .or(limit);
         let dialed = {
             let mut dial = Box::pin(pool.dial(slot, purpose(ctx, self.facts.upgrade), &mut times));
-            let watch = route.client_gone == ClientGone::Cancel && self.client.body_is_read();
+            let watch = route.client_gone == ClientGone::Cancel && self.client.shows_leaving();
             let mut timer = Deadline::default();
             poll_fn(|cx| {
                 if let Poll::Ready(result) = dial.as_mut().poll(cx) {

@@ -425,6 +425,11 @@ impl Downstream for Http2 {
         }))
     }
 
+    /// A stream and a connection end whatever of the body is still unread.
+    fn shows_leaving(&self) -> bool {
+        true
+    }
+
     fn poll_gone(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
         match &mut self.outgoing {
             Some(outgoing) => outgoing.poll_reset(cx).map(drop),

@@ -139,9 +139,9 @@ impl<D: Downstream> Trial<'_, D> {
         passed
     }
 
-    /// The client has left, as far as that can be seen while its body is not read.
+    /// The client has left, as far as that can be seen.
     pub(crate) fn poll_left(&mut self, phase: Phase, cx: &mut TaskContext<'_>) -> Option<Stop> {
-        (self.client.body_is_read() && self.client.poll_gone(cx).is_ready())
+        (self.client.shows_leaving() && self.client.poll_gone(cx).is_ready())
             .then_some(Stop::Client { failure: ClientFailure::Gone, phase })
     }
 }

@@ -146,18 +146,19 @@ async fn a_client_that_leaves_leaves_the_queue() {
 async fn an_http2_client_that_closes_its_connection_leaves_the_queue() {
     let gate = Gate::new();
     let target = held(&gate);
-    let mut gateway = Gateway::to(&target.url(), "concurrency: 1");
+    let mut gateway = Gateway::to(&target.url(), "concurrency: 1, request-buffering: false");
     let mut first = ask(&gateway, "/first").await;
     until_connected(&target, 1).await;
-    for (method, body) in [("GET", &b""[..]), ("POST", b"body")] {
+    for (body, ends) in [("", true), ("body", true), ("bo", false)] {
         let mut client = gateway.http2_client().await;
-        let mut request = client.begin(method, "/leaving", &[], body.is_empty()).await.unwrap();
+        let mut request = client.begin("POST", "/leaving", &[], body.is_empty()).await.unwrap();
         if !body.is_empty() {
-            request.send(body, true).await;
+            request.send(body.as_bytes(), ends).await;
         }
         gateway.until_waiting(1).await;
         client.abort();
-        assert_eq!(line(&gateway.record().await), "499 client queue client-gone", "{method}");
+        let line = line(&gateway.record().await);
+        assert_eq!(line, "499 client queue client-gone", "{body}, which ends: {ends}");
     }
     gate.open();
     assert_eq!(first.response("GET").await.status, 200);
