@@ -97,6 +97,7 @@ impl Starting {
     pub fn serve(self) -> Result<Server, StartError> {
         let Starting { mut server, prepared } = self;
         open(&prepared).map_err(StartError)?;
+        server.shared.serving.load().take_over();
         for listener in prepared {
             server.listen(listener);
         }
@@ -220,7 +221,9 @@ impl Server {
         let (Some(serving), true) = (serving, problems.is_empty()) else {
             return Err(StartError(problems));
         };
-        self.shared.serving.store(Arc::new(serving));
+        let serving = Arc::new(serving);
+        self.shared.serving.store(serving.clone());
+        serving.take_over();
         self.unused = unused;
         for (listener, tls) in changes {
             if let Some(running) = self.listeners.get(&listener.address) {

@@ -53,4 +53,9 @@ impl Serving {
         let consumers = Consumers::new(&gateway.consumers);
         Ok(Serving { gateway, routes, upstreams, consumers })
     }
+
+    /// It is what serves from now on, and nothing is refused any more.
+    pub fn take_over(&self) {
+        self.upstreams.values().for_each(Upstream::take_over);
+    }
 }

@@ -46,7 +46,7 @@ impl Checks {
         *self.in_charge.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(target);
     }
 
-    /// Whether this target's task is to check. A configuration that was rejected after all gives the charge back.
+    /// Whether this target's task is to check. One whose configuration is gone gives the charge to one that is still used.
     fn is_in_charge(&self, target: &Arc<Target>) -> bool {
         let mut in_charge = self.in_charge.lock().unwrap_or_else(PoisonError::into_inner);
         if in_charge.strong_count() == 0 {

@@ -128,32 +128,15 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolve::Resolver;
-    use crate::target::Registry;
-
-    struct Nothing;
-
-    impl config::Lookup for Nothing {
-        fn env(&self, _: &str) -> Option<String> {
-            None
-        }
-
-        fn file(&self, path: &std::path::Path) -> std::io::Result<String> {
-            std::fs::read_to_string(path)
-        }
-    }
+    use crate::target::tests;
 
     fn wanted(streams: bool) -> Wanted {
-        Wanted { tried: 0, may_try: true, regardless: false, streams, affinity: Affinity::default() }
+        Wanted { streams, ..tests::wanted() }
     }
 
     #[tokio::test]
     async fn what_streams_does_not_take_the_place_of_what_waits_for_an_answer() {
-        let text = "services: [{ name: app, to: \"http://127.0.0.1:1\" }]".to_owned();
-        let source = config::Source { name: "test.yaml".to_owned(), text };
-        let checked = config::build(&[source], &config::Overrides::default(), &Nothing).unwrap();
-        let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
-        let upstream = registry.upstream(checked.gateway.upstreams.get("app").unwrap()).unwrap();
+        let upstream = tests::upstream(&tests::registry(), "targets: [\"http://127.0.0.1:1\"]");
         let now = Instant::now();
         let [target] = &*upstream.targets else { panic!() };
         target.state.limiter.limit_to(1);

@@ -5,6 +5,8 @@
 
 mod learned;
 mod registry;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -53,6 +55,8 @@ pub struct Upstream {
     /// Where probes and checks run.
     runtime: tokio::runtime::Handle,
     notices: Notices,
+    /// Its checks have begun.
+    is_checked: AtomicBool,
     pub(crate) tls: Option<ClientTls>,
     /// The state of the certificate files it was made from.
     tls_files: u64,
@@ -333,15 +337,27 @@ impl Upstream {
         self.rules().may_eject(out, self.targets.len())
     }
 
-    /// Has each target checked, or forgets what checks had said where there are none any more.
-    fn begin_checks(self: &Arc<Upstream>) {
+    /// Serves from now on: slots are its own, its rules hold for what the process knows of its targets. To be called when
+    /// nothing can be refused any more, also for an upstream that serves already.
+    pub fn take_over(self: &Arc<Upstream>) {
+        self.room.serve(self);
         for target in &self.targets {
+            // The probe of before, if the state is an earlier configuration's, ends with its target.
+            if let Condition::Unreachable { .. } = target.state.condition() {
+                self.probe(target);
+            }
             target.state.checks.hand_over(target);
-            match &self.rules().check {
-                Some(check) => check::start(self, target, check),
-                None => target.state.lock().unchecked(),
+            if self.rules().check.is_none() {
+                target.state.lock().unchecked();
             }
         }
+        if let Some(check) = &self.rules().check
+            && !self.is_checked.swap(true, Ordering::Relaxed)
+        {
+            self.targets.iter().for_each(|target| check::start(self, target, check));
+        }
+        // It may have room where there was none.
+        self.room.grant(Instant::now());
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {

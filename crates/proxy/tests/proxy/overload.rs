@@ -207,6 +207,24 @@ async fn who_waits_during_a_reload_is_served_by_what_serves_then() {
 }
 
 #[tokio::test]
+async fn who_waits_is_served_after_a_reload_that_was_refused() {
+    let gate = Gate::new();
+    let target = held(&gate);
+    let mut gateway = Gateway::to(&target.url(), "concurrency: 1");
+    let mut first = ask(&gateway, "/").await;
+    until_connected(&target, 1).await;
+    let mut second = ask(&gateway, "/").await;
+    gateway.until_waiting(1).await;
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let changed = one_upstream(&target.url(), "concurrency: 1, timeouts: { await-head: 9s }");
+    let listeners = format!("listeners: [{{ address: \"{}\" }}]\n", occupied.local_addr().unwrap());
+    assert!(gateway.reload(&format!("{changed}{listeners}")).is_err());
+    gate.open();
+    assert_eq!(first.response("GET").await.status, 200);
+    assert_eq!(second.response("GET").await.status, 200);
+}
+
+#[tokio::test]
 async fn who_comes_during_an_outage_waits_without_an_attempt() {
     let before = held(&open_gate());
     let (address, url) = (before.address(), before.url());

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::{TargetState, Upstream};
-use crate::health::{Condition, Health, LearnedHealth};
+use crate::health::{Health, LearnedHealth};
 
 /// What is known of an upstream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,7 @@ impl Upstream {
         }
     }
 
-    /// Goes on from what another process has learned of it. To be called before it serves.
+    /// Goes on from what another process has learned of it. To be called before [`Upstream::take_over`].
     pub fn recall(&self, learned: &LearnedUpstream, now: Instant) {
         if let (Some(earned), Some(floor)) = (learned.retries_earned, learned.retries_floor) {
             self.budget.lock().unwrap_or_else(PoisonError::into_inner).refill(earned, floor);
@@ -65,9 +65,6 @@ impl Upstream {
             let known = learned.targets.iter().find(|known| *known.target == *target.settings.url);
             if let Some(known) = known {
                 target.state.recall(known, self.settings.health.check.is_some(), now);
-                if let Condition::Unreachable { .. } = target.state.condition() {
-                    self.probe(target);
-                }
             }
         }
     }
@@ -123,7 +120,7 @@ fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::health::{Admission, Outcome, Sign};
+    use crate::health::{Admission, Condition, Outcome, Sign};
     use model::Fault;
     use model::gateway::{Check, CheckKind, Health as HealthRules};
 

@@ -1,7 +1,7 @@
 //! Makes upstreams of settings, and finds again what the process knows of their targets.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
@@ -12,7 +12,6 @@ use super::{Target, TargetState, Upstream};
 use crate::balance::Balancer;
 use crate::budget::RetryBudget;
 use crate::failure_share::FailureShares;
-use crate::health::Condition;
 use crate::resolve::{ResolvedName, Resolver};
 use crate::sticky;
 use crate::tail::Tail;
@@ -59,7 +58,8 @@ impl Registry {
         self
     }
 
-    /// Makes an upstream ready to serve. An unchanged one is to be kept by the caller, with its connections.
+    /// Makes an upstream, and changes nothing for the one that serves: that is up to [`Upstream::take_over`]. An unchanged one
+    /// is to be kept by the caller, with its connections.
     pub fn upstream(
         &self,
         settings: &Arc<model::gateway::Upstream>,
@@ -73,7 +73,7 @@ impl Registry {
             .iter()
             .map(|target| self.target(settings, target))
             .collect::<Result<Vec<_>, _>>()?;
-        let upstream = Arc::new(Upstream {
+        Ok(Arc::new(Upstream {
             settings: settings.clone(),
             targets,
             budget: Mutex::new(RetryBudget::new(Instant::now())),
@@ -84,18 +84,10 @@ impl Registry {
             ejecting: Mutex::new(FailureShares::new(settings.targets.len())),
             runtime: self.resolver.runtime().clone(),
             notices: self.notices.clone(),
+            is_checked: AtomicBool::new(false),
             tls,
             tls_files,
-        });
-        upstream.room.serve(&upstream);
-        // The probe of before, if the state is an earlier configuration's, ends with its target.
-        for target in &upstream.targets {
-            if let Condition::Unreachable { .. } = target.state.condition() {
-                upstream.probe(target);
-            }
-        }
-        upstream.begin_checks();
-        Ok(upstream)
+        }))
     }
 
     fn room(&self, name: &Arc<str>) -> Arc<WaitingRoom> {
