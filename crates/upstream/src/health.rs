@@ -376,12 +376,14 @@ impl Health {
         self.for_share && matches!(self.condition, Condition::Trial { .. })
     }
 
-    /// A probe or a request has connected.
-    pub fn reached(&mut self, now: Instant) {
-        if let Condition::Unreachable { .. } = self.condition {
+    /// A probe or a check has connected. Says whether that brings the target back.
+    pub fn reached(&mut self, now: Instant) -> bool {
+        let is_news = matches!(self.condition, Condition::Unreachable { .. });
+        if is_news {
             self.failures = 0;
             self.back(now);
         }
+        is_news
     }
 
     fn back(&mut self, now: Instant) {
@@ -682,7 +684,9 @@ mod tests {
                     _ => match health.admission(&rules, now) {
                         Admission::Trial => health.begin_trial(now),
                         Admission::Share(share) => prop_assert!(share > 0.0 && share <= 1.0),
-                        Admission::No => health.reached(now),
+                        Admission::No => {
+                            health.reached(now);
+                        }
                     },
                 }
                 let ejected = fleet.iter().filter(|health| matches!(health.condition(),

@@ -1,14 +1,16 @@
 //! Watches a target that could not be reached, and tells when it accepts connections again.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use model::gateway::Endpoint;
 use tokio::net::UnixStream;
+use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
 
 use crate::dial::connect_any;
 use crate::health::Condition;
+use crate::resolve::{Resolution, ResolvedName};
 use crate::target::{Target, TargetState};
 use crate::waiting::WaitingRoom;
 
@@ -21,19 +23,54 @@ const LATER: Duration = Duration::from_secs(1);
 /// One try.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
 
-/// Until the target accepts, or nobody uses it any more.
-pub(crate) async fn until_accepting(target: std::sync::Weak<Target>, room: Arc<WaitingRoom>) {
-    let begun = Instant::now();
+/// Whether a target is being watched.
+#[derive(Debug, Default)]
+pub(crate) struct Probe {
+    runs: Mutex<bool>,
+}
+
+/// Where the target is: the same in each configuration, because states are found by it.
+struct Door {
+    endpoint: Endpoint,
+    name: Option<ResolvedName>,
+}
+
+impl Probe {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the watch, unless the target has become unreachable again.
+    fn is_over(&self, state: &TargetState) -> bool {
+        // Whoever finds the target unreachable after this look begins the next watch: it waits for the lock.
+        let mut runs = self.lock();
+        *runs = is_unreachable(state);
+        !*runs
+    }
+}
+
+/// Watches a target that cannot be reached, unless that is done already.
+pub(crate) fn watch(runtime: &Handle, target: &Target, room: &Arc<WaitingRoom>) {
+    if !std::mem::replace(&mut *target.state.probe.lock(), true) {
+        let door = Door { endpoint: target.settings.endpoint.clone(), name: target.name.clone() };
+        runtime.spawn(until_accepting(Arc::downgrade(&target.state), door, room.clone()));
+    }
+}
+
+/// Until the target accepts, or nobody uses it any more. A reload does not end it: the state is the process's.
+async fn until_accepting(state: Weak<TargetState>, door: Door, room: Arc<WaitingRoom>) {
+    let mut begun = Instant::now();
     loop {
         sleep(if begun.elapsed() < SOON_FOR { SOON } else { LATER }).await;
-        let Some(target) = target.upgrade() else { return };
-        if !is_unreachable(&target.state) {
-            return;
-        }
-        if accepts(&target).await {
+        let Some(state) = state.upgrade() else { return };
+        if is_unreachable(&state) && accepts(&door).await {
             let now = Instant::now();
-            target.state.reached(now);
-            room.open(now);
+            if state.reached(now) {
+                room.open(now);
+            }
+            begun = now;
+        }
+        if state.probe.is_over(&state) {
             return;
         }
     }
@@ -44,16 +81,16 @@ fn is_unreachable(state: &TargetState) -> bool {
 }
 
 /// Whether a connection can be made. It is closed at once: no request goes over it.
-async fn accepts(target: &Target) -> bool {
-    match &target.settings.endpoint {
+async fn accepts(door: &Door) -> bool {
+    match &door.endpoint {
         Endpoint::Unix(path) => {
             timeout(CONNECT_MAX, UnixStream::connect(path)).await.is_ok_and(|made| made.is_ok())
         }
-        Endpoint::Host { port, .. } => match target.addresses() {
-            Ok(addresses) => {
+        Endpoint::Host { port, .. } => match door.name.as_ref().map(ResolvedName::now) {
+            Some(Resolution::Known(addresses)) => {
                 timeout(CONNECT_MAX, connect_any(&addresses, *port)).await.is_ok_and(|made| made.is_ok())
             }
-            Err(_) => false,
+            Some(Resolution::Pending | Resolution::Failed(_)) | None => false,
         },
     }
 }

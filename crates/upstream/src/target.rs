@@ -89,6 +89,7 @@ pub struct TargetState {
     takes_after_fin: AtomicBool,
     tally: Tally,
     pub(crate) checks: check::Checks,
+    pub(crate) probe: probe::Probe,
     pub latency: Latency,
     pub idle_limit: IdleLimit,
     pub(crate) limiter: Limiter,
@@ -293,7 +294,7 @@ impl Upstream {
             return;
         }
         match self.judge(state, now, outcome) {
-            Some(Condition::Unreachable { .. }) => self.probe(target),
+            Some(Condition::Unreachable { .. }) => probe::watch(&self.runtime, target, &self.room),
             // Also one that its checks keep out: it accepts, and may be asked for want of another.
             Some(Condition::Up { .. } | Condition::Down { .. }) => self.room.open(now),
             Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
@@ -342,9 +343,8 @@ impl Upstream {
     pub fn take_over(self: &Arc<Upstream>) {
         self.room.serve(self);
         for target in &self.targets {
-            // The probe of before, if the state is an earlier configuration's, ends with its target.
             if let Condition::Unreachable { .. } = target.state.condition() {
-                self.probe(target);
+                probe::watch(&self.runtime, target, &self.room);
             }
             target.state.checks.hand_over(target);
             if self.rules().check.is_none() {
@@ -374,7 +374,13 @@ impl Upstream {
         let Some(check) = &self.rules().check else { return };
         match result {
             Err(check::Failed::Unreachable(fault)) => self.observe(target, now, Outcome::Unreachable(*fault)),
-            _ => target.state.accepted.store(true, Ordering::Relaxed),
+            // Nobody knows how far it came.
+            Err(check::Failed::TimedOut(_)) => {}
+            Ok(()) | Err(check::Failed::Failure(_) | check::Failed::Said(_) | check::Failed::Status(_)) => {
+                if target.state.reached(now) {
+                    self.room.open(now);
+                }
+            }
         }
         let text = result.as_ref().map_err(|failed| failed.text(&check.kind));
         let changed =
@@ -388,11 +394,6 @@ impl Upstream {
             Some(Condition::Unreachable { .. } | Condition::Ejected { .. } | Condition::Trial { .. })
             | None => {}
         }
-    }
-
-    /// Watches a target that cannot be reached.
-    fn probe(&self, target: &Arc<Target>) {
-        self.runtime.spawn(probe::until_accepting(Arc::downgrade(target), self.room.clone()));
     }
 
     /// A request came; it earns a part of a retry.
@@ -499,12 +500,13 @@ impl TargetState {
         self.lock().clone()
     }
 
-    /// A probe has connected.
-    pub(crate) fn reached(&self, now: Instant) {
+    /// A probe or a check has connected. Says whether the target could not be reached until then.
+    pub(crate) fn reached(&self, now: Instant) -> bool {
         self.accepted.store(true, Ordering::Relaxed);
         let mut health = self.lock();
-        health.reached(now);
+        let is_news = health.reached(now);
         self.mirror(&health);
+        is_news
     }
 
     fn observe(
