@@ -16,9 +16,6 @@ use crate::deadline::Deadline;
 use crate::exchange::{Stop, limit_text};
 use crate::watch::Expiry;
 
-/// How often one who waits looks for room that nobody has given up: an ejection that is over, a limit that has grown old.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-
 /// Why there is no slot.
 enum Unserved {
     /// The queue's bounds; the request is turned away.
@@ -86,8 +83,7 @@ impl<D: Downstream> Trial<'_, D> {
         let total = Expiry::total(self.ctx, &self.destination.route.timeouts, Phase::Queue);
         loop {
             let now = self.ctx.worker.clock.tick();
-            let out_until = upstream.out_until(now).map(|until| patience.map_or(until, |end| until.min(end)));
-            let until = match waiting.patience(now, out_until) {
+            let until = match waiting.patience(now, patience) {
                 Patience::Until(until) => until,
                 Patience::Over { standing } => {
                     let queue = &upstream.settings.queue;
@@ -110,9 +106,8 @@ impl<D: Downstream> Trial<'_, D> {
                 Some(total) => {
                     return timer.poll(total.at, cx).map(|()| Err(Unserved::Exchange(total.stop())));
                 }
-                None if timer.poll(until.min(now + LOOK_EVERY), cx).is_pending() => return Poll::Pending,
-                // Room may have come without anybody who gave it: with time alone.
-                None => upstream.grant(now),
+                None if timer.poll(until, cx).is_pending() => return Poll::Pending,
+                None => {}
             }
         }
     }

@@ -409,6 +409,16 @@ impl Health {
         }
     }
 
+    /// When it may next be asked by one that it refuses now: the end of an ejection, and when any request may be a trial.
+    pub(crate) fn next_admission(&self, now: Instant) -> Option<Instant> {
+        match self.condition() {
+            Condition::Ejected { until, .. } | Condition::Trial { until, .. } => {
+                [until, until + TRIAL_MAX].into_iter().find(|at| now < *at)
+            }
+            Condition::Up { .. } | Condition::Unreachable { .. } | Condition::Down { .. } => None,
+        }
+    }
+
     /// Whether a trial is due that nobody fit for it has begun: any request may then.
     pub(crate) fn is_overdue(&self, now: Instant) -> bool {
         match self.condition() {

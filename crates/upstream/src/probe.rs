@@ -66,7 +66,7 @@ async fn until_accepting(state: Weak<TargetState>, door: Door, room: Arc<Waiting
         if is_unreachable(&state) && accepts(&door).await {
             let now = Instant::now();
             if state.reached(now) {
-                room.open(now);
+                room.grant(now);
             }
             begun = now;
         }

@@ -98,6 +98,10 @@ impl<T> Queue<T> {
         self.classes.iter().map(VecDeque::len).sum()
     }
 
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.classes.iter_mut().flatten().map(|entry| &mut entry.waker)
+    }
+
     /// Takes a place. In a full queue somebody less critical, the last to have come, loses theirs, who is given back as
     /// well; without such a one the newcomer is refused.
     pub(crate) fn enter(
@@ -141,10 +145,21 @@ impl<T> Queue<T> {
         rules.length.min((in_time as usize).max(1))
     }
 
-    /// The next one, who leaves the queue, if they want what there is.
-    pub(crate) fn next_if(&mut self, now: Instant, wants: impl FnOnce(&T) -> bool) -> Option<T> {
-        let class = self.classes.iter_mut().find(|class| !class.is_empty())?;
-        let first = class.pop_front_if(|first| wants(&first.waker))?;
+    /// The first one that suits, who leaves the queue, if they want what there is.
+    pub(crate) fn next_if(
+        &mut self,
+        now: Instant,
+        suits: impl Fn(&T) -> bool,
+        wants: impl FnOnce(&T) -> bool,
+    ) -> Option<T> {
+        let (class, place) = self.classes.iter_mut().find_map(|class| {
+            let place = class.iter().position(|entry| suits(&entry.waker))?;
+            Some((class, place))
+        })?;
+        if !wants(&class.get(place)?.waker) {
+            return None;
+        }
+        let first = class.remove(place)?;
         self.pace.step(now);
         self.left(first.bytes);
         Some(first.waker)
@@ -180,14 +195,27 @@ impl<T> Queue<T> {
         self.busy_since = self.busy_since.map(|_| now);
     }
 
-    /// Whether a place may be kept.
-    pub(crate) fn verdict(&self, rules: &Rules, ticket: Ticket, now: Instant) -> Verdict {
+    /// Whether a place may be kept. `out_until`: until when it is waited that anybody can go on, while nobody can.
+    ///
+    /// However often that happens: a request waits for `wait` at most until it could go on, and as long for its turn.
+    pub(crate) fn verdict(
+        &self,
+        rules: &Rules,
+        ticket: Ticket,
+        now: Instant,
+        out_until: Option<Instant>,
+    ) -> Verdict {
+        let last = ticket.entered + rules.wait * 2;
         let entered = ticket.entered.max(self.opened.unwrap_or(ticket.entered));
-        let (short, long) = (entered + rules.standing_wait.min(rules.wait), entered + rules.wait);
-        let stands_from = self.busy_since.unwrap_or(now) + rules.wait;
+        let long = out_until.unwrap_or(entered + rules.wait).min(last);
         if now >= long {
             return Verdict::Over { standing: false };
         }
+        if out_until.is_some() {
+            return Verdict::Until(long);
+        }
+        let short = (entered + rules.standing_wait).min(long);
+        let stands_from = self.busy_since.unwrap_or(now) + rules.wait;
         if now >= stands_from {
             return if now >= short { Verdict::Over { standing: true } } else { Verdict::Until(short) };
         }
@@ -211,7 +239,7 @@ mod tests {
 
     fn all(queue: &mut Queue<u32>) -> Vec<u32> {
         let now = Instant::now();
-        std::iter::from_fn(|| queue.next_if(now, |_| true)).collect()
+        std::iter::from_fn(|| queue.next_if(now, |_| true, |_| true)).collect()
     }
 
     #[test]
@@ -224,7 +252,7 @@ mod tests {
         {
             queue.enter(&rules, now, criticality, 0, number).unwrap();
         }
-        assert_eq!(queue.next_if(now, |number| *number != 3), None, "nobody overtakes");
+        assert_eq!(queue.next_if(now, |_| true, |number| *number != 3), None, "nobody overtakes");
         assert_eq!(all(&mut queue), [3, 6, 2, 4, 1, 5]);
     }
 
@@ -266,16 +294,20 @@ mod tests {
         let begun = Instant::now();
         let at = |millis| begun + Duration::from_millis(millis);
         let (first, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
-        assert_eq!(queue.verdict(&RULES, first, at(0)), Verdict::Until(at(5000)));
-        assert_eq!(queue.verdict(&RULES, first, at(5000)), Verdict::Over { standing: false });
+        assert_eq!(queue.verdict(&RULES, first, at(0), None), Verdict::Until(at(5000)));
+        assert_eq!(queue.verdict(&RULES, first, at(5000), None), Verdict::Over { standing: false });
         let (second, _) = queue.enter(&RULES, at(4500), Normal, 0, 2).unwrap();
-        assert_eq!(queue.verdict(&RULES, second, at(4500)), Verdict::Until(at(5500)), "it stands by then");
-        assert_eq!(queue.next_if(at(4600), |_| true), Some(1));
-        assert_eq!(queue.verdict(&RULES, second, at(5499)), Verdict::Until(at(5500)));
-        assert_eq!(queue.verdict(&RULES, second, at(5500)), Verdict::Over { standing: true });
+        assert_eq!(
+            queue.verdict(&RULES, second, at(4500), None),
+            Verdict::Until(at(5500)),
+            "it stands by then"
+        );
+        assert_eq!(queue.next_if(at(4600), |_| true, |_| true), Some(1));
+        assert_eq!(queue.verdict(&RULES, second, at(5499), None), Verdict::Until(at(5500)));
+        assert_eq!(queue.verdict(&RULES, second, at(5500), None), Verdict::Over { standing: true });
         queue.leave(second);
         let (third, _) = queue.enter(&RULES, at(5600), Normal, 0, 3).unwrap();
-        assert_eq!(queue.verdict(&RULES, third, at(5600)), Verdict::Until(at(10_600)), "it was empty");
+        assert_eq!(queue.verdict(&RULES, third, at(5600), None), Verdict::Until(at(10_600)), "it was empty");
     }
 
     #[test]
@@ -289,7 +321,7 @@ mod tests {
             queue.enter(&rules, at(0), Normal, 0, number).unwrap();
         }
         for step in 1..10 {
-            assert!(queue.next_if(at(step * 500), |_| true).is_some());
+            assert!(queue.next_if(at(step * 500), |_| true, |_| true).is_some());
             queue.enter(&rules, at(step * 500), Normal, 0, 0).unwrap();
         }
         assert_eq!(queue.drains_in(), Some(Duration::from_secs(10)));
@@ -306,10 +338,59 @@ mod tests {
         let at = |seconds| begun + Duration::from_secs(seconds);
         let (ticket, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
         queue.open(at(4));
-        assert_eq!(queue.verdict(&RULES, ticket, at(4)), Verdict::Until(at(9)));
+        assert_eq!(queue.verdict(&RULES, ticket, at(4), None), Verdict::Until(at(9)));
+    }
+
+    #[test]
+    fn who_suits_is_found_behind_those_who_do_not() {
+        let mut queue = Queue::default();
+        let now = Instant::now();
+        for (number, criticality) in [(1, Sheddable), (2, Normal), (3, Normal)] {
+            queue.enter(&RULES, now, criticality, 10, number).unwrap();
+        }
+        assert_eq!(queue.next_if(now, |number| *number != 2, |_| false), None, "and stays");
+        assert_eq!(queue.next_if(now, |number| *number != 2, |_| true), Some(3));
+        assert_eq!(queue.next_if(now, |number| *number > 2, |_| true), None);
+        assert_eq!((all(&mut queue), queue.bytes), (vec![2, 1], 0));
+    }
+
+    #[test]
+    fn an_outage_is_waited_for_and_then_a_turn_and_nothing_more() {
+        let mut queue = Queue::default();
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let (ticket, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        let verdict = |queue: &Queue<u32>, now, out| queue.verdict(&RULES, ticket, at(now), Some(at(out)));
+        assert_eq!(verdict(&queue, 1, 4), Verdict::Until(at(4)));
+        assert_eq!(verdict(&queue, 4, 4), Verdict::Over { standing: false });
+        queue.open(at(4));
+        assert_eq!(verdict(&queue, 5, 10), Verdict::Until(at(10)), "it is out again");
+        queue.open(at(8));
+        assert_eq!(queue.verdict(&RULES, ticket, at(8), None), Verdict::Until(at(10)));
+        assert_eq!(queue.verdict(&RULES, ticket, at(10), None), Verdict::Over { standing: false });
+        assert_eq!(verdict(&queue, 10, 14), Verdict::Over { standing: false });
     }
 
     proptest! {
+        /// However often targets go and come back, nobody waits longer than for one outage and one turn.
+        #[test]
+        fn a_place_has_an_end(openings in prop::collection::vec(0u64..2_000, 0..30), out in any::<bool>()) {
+            let mut queue = Queue::default();
+            let begun = Instant::now();
+            let (ticket, _) = queue.enter(&RULES, begun, Normal, 0, 1).unwrap();
+            let last = begun + RULES.wait * 2;
+            let mut now = begun;
+            for step in openings {
+                now += Duration::from_millis(step);
+                queue.open(now);
+                let out_until = out.then_some(now + RULES.wait);
+                match queue.verdict(&RULES, ticket, now, out_until) {
+                    Verdict::Until(until) => prop_assert!(now < until && until <= last),
+                    Verdict::Over { .. } => prop_assert!(now >= last),
+                }
+            }
+        }
+
         /// Whatever comes and goes: the bounds hold, nobody is lost, and nobody is there twice.
         #[test]
         fn the_bounds_are_never_exceeded(events in prop::collection::vec((0u8..4, 0u64..60, 0usize..6), 1..300)) {
@@ -321,7 +402,7 @@ mod tests {
                 match event {
                     0 if place < inside.len() => queue.leave(inside.remove(place).0),
                     1 => {
-                        let next = queue.next_if(now, |_| true);
+                        let next = queue.next_if(now, |_| true, |_| true);
                         prop_assert_eq!(next.is_some(), !inside.is_empty());
                         inside.retain(|(_, inside)| Some(*inside) != next);
                     }

@@ -294,9 +294,13 @@ impl Upstream {
             return;
         }
         match self.judge(state, now, outcome) {
-            Some(Condition::Unreachable { .. }) => probe::watch(&self.runtime, target, &self.room),
+            Some(Condition::Unreachable { .. }) => {
+                probe::watch(&self.runtime, target, &self.room);
+                // The room takes note if it was the last one.
+                self.room.grant(now);
+            }
             // Also one that its checks keep out: it accepts, and may be asked for want of another.
-            Some(Condition::Up { .. } | Condition::Down { .. }) => self.room.open(now),
+            Some(Condition::Up { .. } | Condition::Down { .. }) => self.room.grant(now),
             Some(Condition::Ejected { .. } | Condition::Trial { .. }) | None => {}
         }
     }
@@ -341,7 +345,6 @@ impl Upstream {
     /// Serves from now on: slots are its own, its rules hold for what the process knows of its targets. To be called when
     /// nothing can be refused any more, also for an upstream that serves already.
     pub fn take_over(self: &Arc<Upstream>) {
-        self.room.serve(self);
         for target in &self.targets {
             if let Condition::Unreachable { .. } = target.state.condition() {
                 probe::watch(&self.runtime, target, &self.room);
@@ -356,8 +359,7 @@ impl Upstream {
         {
             self.targets.iter().for_each(|target| check::start(self, target, check));
         }
-        // It may have room where there was none.
-        self.room.grant(Instant::now());
+        self.room.serve(self);
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
@@ -378,7 +380,7 @@ impl Upstream {
             Err(check::Failed::TimedOut(_)) => {}
             Ok(()) | Err(check::Failed::Failure(_) | check::Failed::Said(_) | check::Failed::Status(_)) => {
                 if target.state.reached(now) {
-                    self.room.open(now);
+                    self.room.grant(now);
                 }
             }
         }
@@ -390,7 +392,10 @@ impl Upstream {
             Some(Condition::Down { .. }) => {
                 self.tell(&format!("{url} is down: {}", text.err().unwrap_or_default()));
             }
-            Some(Condition::Up { .. }) => self.tell(&format!("{url} is up again: its checks pass")),
+            Some(Condition::Up { .. }) => {
+                self.tell(&format!("{url} is up again: its checks pass"));
+                self.room.grant(now);
+            }
             Some(Condition::Unreachable { .. } | Condition::Ejected { .. } | Condition::Trial { .. })
             | None => {}
         }
@@ -422,8 +427,20 @@ impl Upstream {
         began.map(|began| if accepted { began + self.settings.queue.wait } else { now })
     }
 
+    /// When a target may next be asked that may not now.
+    pub(crate) fn next_admission(&self, now: Instant) -> Option<Instant> {
+        self.targets.iter().filter_map(|target| target.state.lock().next_admission(now)).min()
+    }
+
+    /// Whether a target waits for a request that may be its trial.
+    pub(crate) fn has_trial(&self, now: Instant) -> bool {
+        let is_due =
+            |target: &Arc<Target>| target.state.lock().admission(self.rules(), now) == Admission::Trial;
+        self.targets.iter().any(is_due)
+    }
+
     /// Whether no target accepts connections.
-    fn is_out(&self) -> bool {
+    pub(crate) fn is_out(&self) -> bool {
         !self.targets.is_empty()
             && self.targets.iter().all(|target| target.state.unreachable.load(Ordering::Relaxed))
     }
@@ -445,13 +462,8 @@ impl Upstream {
     }
 
     /// A place among those who wait.
-    pub fn wait(&self, patient: Patient, now: Instant) -> Result<Waiting, Full> {
-        self.room.enter(&self.settings.queue, patient, now)
-    }
-
-    /// Gives those who wait what room there is.
-    pub fn grant(&self, now: Instant) {
-        self.room.grant(now);
+    pub fn wait(self: &Arc<Self>, patient: Patient, now: Instant) -> Result<Waiting, Full> {
+        self.room.enter(self, patient, now)
     }
 
     /// Requests that wait now.

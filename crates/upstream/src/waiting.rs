@@ -4,6 +4,7 @@
 //! Who leaves a target hands its slot to whoever waits longest, so that nobody who comes meanwhile is faster. The queue
 //! belongs to the upstream's name and outlives a reload; slots are those of the upstream that serves now.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +14,15 @@ use std::time::{Duration, Instant};
 
 use model::gateway::{Criticality, Queue as Rules};
 use tokio::sync::oneshot;
+use tokio::time::sleep_until;
 
 use crate::balance::Affinity;
 use crate::queue::{Queue, Ticket, Verdict};
 use crate::slot::{Choice, Slot, Wanted};
 use crate::target::Upstream;
+
+/// How often room is looked for while somebody waits.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Those who wait for one upstream.
 #[derive(Debug)]
@@ -31,6 +36,10 @@ struct Inner {
     queue: Queue<Waiter>,
     /// The upstream that serves now.
     upstream: Weak<Upstream>,
+    /// None of its targets accepted connections when that was last looked at.
+    is_out: bool,
+    /// When room is looked for next although nobody has given it.
+    alarm: Option<Instant>,
     /// Chance, for the choice between targets.
     random: u64,
 }
@@ -85,7 +94,13 @@ pub enum Patience {
 
 impl Default for WaitingRoom {
     fn default() -> WaitingRoom {
-        let inner = Inner { queue: Queue::default(), upstream: Weak::new(), random: 0x9e37_79b9_7f4a_7c15 };
+        let inner = Inner {
+            queue: Queue::default(),
+            upstream: Weak::new(),
+            is_out: false,
+            alarm: None,
+            random: 0x9e37_79b9_7f4a_7c15,
+        };
         WaitingRoom { inner: Mutex::new(inner), length: AtomicUsize::new(0) }
     }
 }
@@ -105,72 +120,131 @@ impl WaitingRoom {
     }
 
     /// From now on slots are those of this upstream.
-    pub(crate) fn serve(&self, upstream: &Arc<Upstream>) {
-        self.lock().upstream = Arc::downgrade(upstream);
+    pub(crate) fn serve(self: &Arc<Self>, upstream: &Arc<Upstream>) {
+        let mut inner = self.lock();
+        if !std::ptr::eq(inner.upstream.as_ptr(), Arc::as_ptr(upstream)) {
+            inner.upstream = Arc::downgrade(upstream);
+            // Its targets are others.
+            inner.queue.values_mut().for_each(|waiter| waiter.patient.tried = 0);
+        }
+        drop(inner);
+        // It may have room where there was none.
+        self.grant(Instant::now());
     }
 
     /// Takes a place, or finds none.
     pub(crate) fn enter(
         self: &Arc<Self>,
-        rules: &Rules,
+        upstream: &Arc<Upstream>,
         patient: Patient,
         now: Instant,
     ) -> Result<Waiting, Full> {
+        let rules = upstream.settings.queue;
         let (sender, slot) = oneshot::channel();
-        let waiter = Waiter { sender, patient };
+        // A client that stays with its target is not moved for a trial.
+        let may_try = patient.may_try && patient.affinity.target.is_none();
+        let mut waiter = Waiter { sender, patient: Patient { may_try, ..patient } };
         let mut inner = self.lock();
-        let entered = inner.queue.enter(rules, now, patient.criticality, patient.bytes, waiter);
+        if inner.upstream.strong_count() == 0 {
+            // The name is gone from the configuration; those who came before that are served all the same.
+            inner.upstream = Arc::downgrade(upstream);
+        }
+        let serving = inner.look(now);
+        if serving.is_some_and(|serving| !Arc::ptr_eq(&serving, upstream)) {
+            waiter.patient.tried = 0;
+        }
+        let entered = inner.queue.enter(&rules, now, patient.criticality, patient.bytes, waiter);
         self.length.store(inner.queue.len(), Ordering::Relaxed);
         drop(inner);
         // Those who lost their place see it by their dropped sender.
         let (ticket, _displaced) = entered.map_err(|none| Full { standing: none.standing })?;
         // There may have come room since the request found none.
         self.grant(now);
-        Ok(Waiting { room: self.clone(), rules: *rules, ticket, slot })
-    }
-
-    /// Targets accept again.
-    pub(crate) fn open(&self, now: Instant) {
-        self.lock().queue.open(now);
-        self.grant(now);
+        Ok(Waiting { room: self.clone(), rules, ticket, slot })
     }
 
     /// Somebody has left a target.
-    pub(crate) fn slot_is_free(&self) {
+    pub(crate) fn slot_is_free(self: &Arc<Self>) {
         if self.len() > 0 {
             self.grant(Instant::now());
         }
     }
 
-    /// Gives those who wait what room there is.
-    pub(crate) fn grant(&self, now: Instant) {
-        if self.len() == 0 {
-            return;
-        }
+    /// Gives those who wait what room there is. To be called whenever there may be more of it: somebody has left, a target is
+    /// back, another upstream serves. The end of an ejection is seen to here.
+    pub(crate) fn grant(self: &Arc<Self>, now: Instant) {
         let mut inner = self.lock();
-        let Some(upstream) = inner.upstream.upgrade() else { return };
-        loop {
-            let random = inner.chance();
-            let mut slot = None;
-            let next = inner.queue.next_if(now, |waiter| {
-                let Patient { tried, may_try, streams, affinity, .. } = waiter.patient;
-                let wanted = Wanted { tried, may_try, regardless: false, streams, affinity };
-                if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
-                    slot = Some(chosen);
-                }
-                slot.is_some()
-            });
-            let (Some(waiter), Some(slot)) = (next, slot) else { break };
+        let Some(upstream) = inner.look(now) else { return };
+        while let Some((waiter, slot)) = inner.next(&upstream, now) {
             // One that is just leaving gives it back, and the next one gets it.
             if let Err(slot) = waiter.sender.send(slot) {
                 slot.give_back();
             }
         }
         self.length.store(inner.queue.len(), Ordering::Relaxed);
+        if inner.queue.len() > 0 {
+            self.set_alarm(&mut inner, &upstream, now);
+        }
+    }
+
+    /// Looks again when time alone may have brought room: the next target may be tried, or a limit has grown old.
+    fn set_alarm(self: &Arc<Self>, inner: &mut Inner, upstream: &Upstream, now: Instant) {
+        let at = upstream.next_admission(now).unwrap_or(now + LOOK_EVERY).min(now + LOOK_EVERY);
+        if inner.alarm.is_some_and(|alarm| alarm <= at) {
+            return;
+        }
+        inner.alarm = Some(at);
+        let room = Arc::downgrade(self);
+        upstream.runtime().spawn(async move {
+            sleep_until(at.into()).await;
+            if let Some(room) = room.upgrade() {
+                let mut inner = room.lock();
+                inner.alarm = inner.alarm.filter(|alarm| *alarm != at);
+                drop(inner);
+                room.grant(Instant::now());
+            }
+        });
     }
 }
 
 impl Inner {
+    /// The upstream that serves now. Notices whether somebody can go on who could not, whatever the queue.
+    fn look(&mut self, now: Instant) -> Option<Arc<Upstream>> {
+        let upstream = self.upstream.upgrade()?;
+        let was_out = std::mem::replace(&mut self.is_out, upstream.is_out());
+        if was_out && !self.is_out {
+            self.queue.open(now);
+        }
+        Some(upstream)
+    }
+
+    /// The next one to go on, and where.
+    fn next(&mut self, upstream: &Arc<Upstream>, now: Instant) -> Option<(Waiter, Slot)> {
+        let random = self.chance();
+        let mut slot = None;
+        let front = Cell::new(None);
+        let mut is_served = |waiter: &Waiter| {
+            front.set(Some(waiter.patient));
+            let Patient { tried, may_try, streams, affinity, .. } = waiter.patient;
+            let wanted = Wanted { tried, may_try, regardless: false, streams, affinity };
+            if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
+                slot = Some(chosen);
+            }
+            slot.is_some()
+        };
+        let mut next = self.queue.next_if(now, |_| true, &mut is_served);
+        if let (None, Some(front)) = (&next, front.get()) {
+            // There may be something that is of no use to the first one, who loses nothing: a doubtful target that it may not be
+            // a trial for, or one that it has tried.
+            let has_trial = !front.may_try && upstream.has_trial(now);
+            let is_freer = |Waiter { patient, .. }: &Waiter| {
+                (has_trial && patient.may_try) || front.tried & !patient.tried != 0
+            };
+            next = self.queue.next_if(now, is_freer, &mut is_served);
+        }
+        next.zip(slot)
+    }
+
     fn chance(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -185,15 +259,15 @@ impl Waiting {
         Pin::new(&mut self.slot).poll(cx).map_err(|_| Full { standing: false })
     }
 
-    /// Whether the place may be kept; `out_until`: until when an upstream of which no target accepts is waited for.
-    pub fn patience(&self, now: Instant, out_until: Option<Instant>) -> Patience {
-        match out_until {
-            Some(until) if now < until => Patience::Until(until),
-            Some(_) => Patience::Over { standing: false },
-            None => match self.room.lock().queue.verdict(&self.rules, self.ticket, now) {
-                Verdict::Until(until) => Patience::Until(until),
-                Verdict::Over { standing } => Patience::Over { standing },
-            },
+    /// Whether the place may be kept. `outage_end`: no outage is waited for longer than that.
+    pub fn patience(&self, now: Instant, outage_end: Option<Instant>) -> Patience {
+        let mut inner = self.room.lock();
+        // Of the one that serves now: it may have a target that is well, where that of before had none.
+        let out_until = inner.look(now).and_then(|upstream| upstream.out_until(now));
+        let out_until = out_until.map(|until| outage_end.map_or(until, |end| until.min(end)));
+        match inner.queue.verdict(&self.rules, self.ticket, now, out_until) {
+            Verdict::Until(until) => Patience::Until(until),
+            Verdict::Over { standing } => Patience::Over { standing },
         }
     }
 }

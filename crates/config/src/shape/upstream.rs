@@ -145,7 +145,9 @@ shape! {
         length: Whole<0, 1_000_000> [= "1000"] "200";
         /// Bodies of waiting requests in memory.
         bytes: Size<0, { 1 << 40 }> [= "64MiB"] "16MiB";
-        /// How long a request waits at most.
+        /// How long a request waits at most for its turn; and, counted from its beginning, for the end of an outage of all
+        /// targets. Its turn is then waited for from the end of the outage on, so that both together take twice as long at
+        /// most, however often the targets go and come back.
         wait: Time<1> [= "5s"] "2s";
         /// The same in a queue that has not been empty for as long as `wait`: as many come as leave, so that waiting longer
         /// helps nobody.

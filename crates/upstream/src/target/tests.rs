@@ -1,7 +1,9 @@
 //! Reloads and the state of targets that outlives them.
 
 use super::*;
+use crate::health::Sign;
 use crate::resolve::Resolver;
+use crate::waiting::Patience;
 use model::Fault;
 use std::future::poll_fn;
 
@@ -41,6 +43,37 @@ pub(crate) fn wanted() -> Wanted {
 }
 
 const REFUSED: Outcome = Outcome::Unreachable(Fault::ConnectRefused);
+
+const FAULTY: Outcome = Outcome::Faulty(Sign::Status(503));
+
+const PATIENT: Patient = Patient {
+    criticality: model::gateway::Criticality::Normal,
+    bytes: 0,
+    may_try: true,
+    tried: 0,
+    streams: false,
+    affinity: Affinity { key: None, target: None },
+};
+
+fn slot(choice: Choice) -> Slot {
+    match choice {
+        Choice::Slot(slot) => slot,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Two targets that nobody asks, with one slot each.
+fn two(registry: &Registry, more: &str) -> Arc<Upstream> {
+    serving(
+        registry,
+        &format!("targets: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"], concurrency: 1{more}"),
+    )
+}
+
+async fn granted(waiting: &mut Waiting) -> Slot {
+    let granted = tokio::time::timeout(Duration::from_secs(4), poll_fn(|cx| waiting.poll(cx)));
+    granted.await.expect("room must be given to those who wait").unwrap()
+}
 
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let limit = tokio::time::timeout(Duration::from_secs(10), async {
@@ -113,17 +146,102 @@ async fn a_configuration_that_is_made_and_refused_changes_nothing() {
     let target = &serving.targets[0];
     serving.checked(target, Instant::now(), &Err(check::Failed::Status(500)));
     let Choice::Slot(slot) = serving.choose(wanted(), Instant::now(), 0) else { panic!() };
-    let patient = Patient {
-        criticality: model::gateway::Criticality::Normal,
-        bytes: 0,
-        may_try: true,
-        streams: false,
-        affinity: Affinity::default(),
-    };
-    let mut waiting = serving.wait(patient, Instant::now()).unwrap();
+    let mut waiting = serving.wait(PATIENT, Instant::now()).unwrap();
     drop(upstream(&registry, settings));
     assert_eq!(target.state.condition().id(), "down");
     drop(slot);
     let came = poll_fn(|cx| waiting.poll(cx)).await.unwrap();
     assert!(Arc::ptr_eq(came.upstream(), &serving));
+}
+
+#[tokio::test]
+async fn room_that_a_reload_brings_is_given_to_those_who_wait() {
+    let one = "targets: [\"http://127.0.0.1:1\"]";
+    for (before, after) in [
+        ("concurrency: 1", format!("{one}, concurrency: 2")),
+        (
+            "concurrency: 1",
+            "targets: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"], concurrency: 1".to_owned(),
+        ),
+    ] {
+        let registry = registry();
+        let old = serving(&registry, &format!("{one}, {before}"));
+        let _held = slot(old.choose(wanted(), Instant::now(), 0));
+        let mut waiting = old.wait(PATIENT, Instant::now()).unwrap();
+        let new = serving(&registry, &after);
+        assert!(Arc::ptr_eq(granted(&mut waiting).await.upstream(), &new), "{after}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_an_outage_goes_to_a_target_that_a_reload_brings() {
+    let registry = registry();
+    let old = serving(&registry, "targets: [\"http://127.0.0.1:1\"]");
+    let begun = Instant::now();
+    old.observe(&old.targets[0], begun, Outcome::Good);
+    old.observe(&old.targets[0], begun, REFUSED);
+    let mut waiting = old.wait(PATIENT, begun).unwrap();
+    assert_eq!(waiting.patience(begun, None), Patience::Until(begun + Duration::from_secs(5)));
+    let new = serving(&registry, "targets: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]");
+    assert_eq!(granted(&mut waiting).await.target().id, new.targets[1].id);
+}
+
+#[tokio::test]
+async fn a_target_that_its_checks_bring_back_is_given_to_those_who_wait() {
+    let registry = registry();
+    let upstream = two(&registry, ", health: { check: { http: /healthz, interval: 1h, rise: 1, fall: 1 } }");
+    upstream.checked(&upstream.targets[1], Instant::now(), &Err(check::Failed::Status(500)));
+    let _held = slot(upstream.choose(wanted(), Instant::now(), 0));
+    let mut waiting = upstream.wait(PATIENT, Instant::now()).unwrap();
+    upstream.checked(&upstream.targets[1], Instant::now(), &Ok(()));
+    assert_eq!(granted(&mut waiting).await.index(), 1);
+}
+
+#[tokio::test]
+async fn the_end_of_an_ejection_is_seen_by_those_who_wait_and_they_may_be_overtaken_for_it() {
+    let registry = registry();
+    let upstream = two(&registry, ", health: { eject-after: 1, ejection: 100ms }");
+    upstream.observe(&upstream.targets[1], Instant::now(), FAULTY);
+    let _held = slot(upstream.choose(wanted(), Instant::now(), 0));
+    let _posts = upstream.wait(Patient { may_try: false, ..PATIENT }, Instant::now()).unwrap();
+    let mut waiting = upstream.wait(PATIENT, Instant::now()).unwrap();
+    assert_eq!(granted(&mut waiting).await.index(), 1);
+    assert_eq!(upstream.waiting(), 1, "the one that may be no trial still waits");
+}
+
+#[tokio::test]
+async fn only_the_return_of_the_first_target_gives_those_who_wait_another_while() {
+    let registry = registry();
+    let upstream = two(&registry, "");
+    let begun = Instant::now();
+    let at = |seconds| begun + Duration::from_secs(seconds);
+    let _held: Vec<_> = (0..2).map(|_| slot(upstream.choose(wanted(), begun, 0))).collect();
+    let waiting = upstream.wait(PATIENT, begun).unwrap();
+    let [one, other] = &*upstream.targets else { panic!() };
+    for seconds in 1..4 {
+        upstream.observe(one, at(seconds), REFUSED);
+        upstream.observe(one, at(seconds), Outcome::Good);
+    }
+    assert_eq!(waiting.patience(at(4), None), Patience::Until(at(5)), "the other one was there");
+    upstream.observe(one, at(4), REFUSED);
+    upstream.observe(other, at(4), REFUSED);
+    assert_eq!(waiting.patience(at(4), None), Patience::Until(at(9)));
+    upstream.observe(one, at(5), Outcome::Good);
+    upstream.observe(other, at(6), Outcome::Good);
+    assert_eq!(waiting.patience(at(6), None), Patience::Until(at(10)), "five seconds from then, ten in all");
+    assert_eq!(waiting.patience(at(10), None), Patience::Over { standing: false });
+}
+
+#[tokio::test]
+async fn one_that_has_tried_the_only_target_with_room_keeps_nobody_from_it() {
+    let registry = registry();
+    let upstream = two(&registry, "");
+    let now = Instant::now();
+    let first = slot(upstream.choose(wanted(), now, 0));
+    let second = slot(upstream.choose(wanted(), now, 0));
+    let (of_tried, _of_other) = if first.index() == 0 { (first, second) } else { (second, first) };
+    let _tried = upstream.wait(Patient { tried: 1, ..PATIENT }, now).unwrap();
+    let mut waiting = upstream.wait(PATIENT, now).unwrap();
+    drop(of_tried);
+    assert_eq!(granted(&mut waiting).await.index(), 0);
 }
