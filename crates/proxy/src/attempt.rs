@@ -139,6 +139,11 @@ impl<D: Downstream> Trial<'_, D> {
             if !course.pause.is_zero() {
                 Box::pin(self.pause(std::mem::take(&mut course.pause))).await?;
             }
+            // A reload may have replaced it while the body came or the request paused. Its targets are others.
+            if let Some(successor) = upstream.successor() {
+                (upstream, course.tried) = (successor, 0);
+                self.require_length(&upstream)?;
+            }
             let slot = match self.choose(&upstream, &mut course) {
                 Choice::Slot(slot) => slot,
                 Choice::Full | Choice::Out => {

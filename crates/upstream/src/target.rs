@@ -57,6 +57,8 @@ pub struct Upstream {
     notices: Notices,
     /// Its checks have begun.
     is_checked: AtomicBool,
+    /// Another one serves under its name.
+    pub(crate) superseded: AtomicBool,
     pub(crate) tls: Option<ClientTls>,
     /// The state of the certificate files it was made from.
     tls_files: u64,
@@ -360,6 +362,14 @@ impl Upstream {
             self.targets.iter().for_each(|target| check::start(self, target, check));
         }
         self.room.serve(self);
+    }
+
+    /// The upstream that has taken its place, for requests that have not begun with this one.
+    pub fn successor(self: &Arc<Upstream>) -> Option<Arc<Upstream>> {
+        if !self.superseded.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.room.serving().filter(|serving| !Arc::ptr_eq(serving, self))
     }
 
     pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {

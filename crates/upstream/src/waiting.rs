@@ -123,6 +123,9 @@ impl WaitingRoom {
     pub(crate) fn serve(self: &Arc<Self>, upstream: &Arc<Upstream>) {
         let mut inner = self.lock();
         if !std::ptr::eq(inner.upstream.as_ptr(), Arc::as_ptr(upstream)) {
+            if let Some(before) = inner.upstream.upgrade() {
+                before.superseded.store(true, Ordering::Relaxed);
+            }
             inner.upstream = Arc::downgrade(upstream);
             // Its targets are others.
             inner.queue.values_mut().for_each(|waiter| waiter.patient.tried = 0);
@@ -130,6 +133,11 @@ impl WaitingRoom {
         drop(inner);
         // It may have room where there was none.
         self.grant(Instant::now());
+    }
+
+    /// The upstream whose slots are given.
+    pub(crate) fn serving(&self) -> Option<Arc<Upstream>> {
+        self.lock().upstream.upgrade()
     }
 
     /// Takes a place, or finds none.

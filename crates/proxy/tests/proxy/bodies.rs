@@ -1,6 +1,7 @@
 //! Request bodies that are read before a target is taken: when they are, what of them arrives, and what is left of them.
 
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use model::{Exchange, RetryRule};
@@ -337,7 +338,7 @@ async fn a_beginning_is_nothing_for_a_target_that_must_be_told_the_length() {
     let serving = gateway.server().shared().serving.load_full();
     let target = serving.upstreams.values().next().unwrap().targets[0].clone();
     within("an attempt that was refused", async {
-        while target.state.failures.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+        while target.state.failures.load(Ordering::Relaxed) == 0 {
             tokio::task::yield_now().await;
         }
     })
@@ -445,4 +446,27 @@ async fn a_client_that_waits_for_permission_is_told_to_go_on() {
     request.send(&body, true).await;
     assert_eq!(request.response().await.status, 200);
     assert!(upstream.requests().iter().all(|request| request.body == body));
+}
+
+#[tokio::test]
+async fn a_body_that_comes_during_a_reload_goes_to_a_target_of_after_it() {
+    let saying = |word: &'static str| {
+        Upstream::answer(move |_| format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{word}").into_bytes())
+    };
+    let (old, new) = (saying("old"), saying("new"));
+    let mut gateway = Gateway::to(&old.url(), "");
+    let mut client = gateway.client().await;
+    client.send(head("POST", 10) + "12345").await;
+    let shared = gateway.server().shared().clone();
+    within("a request that has begun", async {
+        while shared.in_flight.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    gateway.reload(&one_upstream(&new.url(), "")).unwrap();
+    drop(old);
+    client.send("67890").await;
+    assert_eq!(client.response("POST").await.body_text(), "new");
+    assert_eq!(line(&gateway.record().await), "200 upstream done ok | upstream done ok status:200");
 }

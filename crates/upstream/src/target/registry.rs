@@ -85,6 +85,7 @@ impl Registry {
             runtime: self.resolver.runtime().clone(),
             notices: self.notices.clone(),
             is_checked: AtomicBool::new(false),
+            superseded: AtomicBool::new(false),
             tls,
             tls_files,
         }))
