@@ -143,10 +143,10 @@ impl<D: Downstream> Trial<'_, D> {
 
 fn queue_full(upstream: &Upstream, full: Full) -> Unserved {
     let queue = &upstream.settings.queue;
-    let limit = if full.standing {
-        Limit::Time { name: LimitName::QueueStandingWait, max: queue.standing_wait }
-    } else {
-        Limit::Count { name: LimitName::QueueLength, max: queue.length as u64 }
+    let limit = match full {
+        Full::Bytes => Limit::Bytes { name: LimitName::QueueBytes, max: queue.bytes_max.0 },
+        Full::Length => Limit::Count { name: LimitName::QueueLength, max: queue.length as u64 },
+        Full::Standing => Limit::Time { name: LimitName::QueueStandingWait, max: queue.standing_wait },
     };
     Unserved::Queue(Fault::QueueFull, limit)
 }

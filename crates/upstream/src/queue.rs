@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use model::gateway::{Criticality, Queue as Rules};
 
-/// Who waits; `T` is what they are woken by.
+/// Who waits; `T` is what they are known by.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     /// From critical to sheddable.
@@ -40,19 +40,30 @@ impl Pace {
     }
 }
 
-/// There is no place.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct NoPlace<T> {
-    pub waker: T,
-    /// The queue stands, and could not serve one more in time.
-    pub standing: bool,
+/// Why there is no place, or why it went to somebody more critical.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Too much is held of bodies.
+    Bytes,
+    /// Too many wait.
+    Length,
+    /// The queue stands, and is kept to what it serves in time.
+    Standing,
+}
+
+/// A place was taken.
+#[derive(Debug)]
+pub(crate) struct Entered<T> {
+    pub ticket: Ticket,
+    /// Who lost theirs for it, and why.
+    pub displaced: Vec<(T, Full)>,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     ticket: Ticket,
     bytes: u64,
-    waker: T,
+    value: T,
 }
 
 /// A place in the queue.
@@ -99,7 +110,7 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.classes.iter_mut().flatten().map(|entry| &mut entry.waker)
+        self.classes.iter_mut().flatten().map(|entry| &mut entry.value)
     }
 
     /// Takes a place. In a full queue somebody less critical, the last to have come, loses theirs, who is given back as
@@ -110,29 +121,34 @@ impl<T> Queue<T> {
         now: Instant,
         criticality: Criticality,
         bytes: u64,
-        waker: T,
-    ) -> Result<(Ticket, Vec<T>), NoPlace<T>> {
+        value: T,
+    ) -> Result<Entered<T>, Full> {
         let length_max = self.length_max(rules, now);
+        let too_long = if length_max < rules.length { Full::Standing } else { Full::Length };
         let less_critical = || self.classes.iter().skip(class(criticality) + 1).flatten();
         let stay = self.len() - less_critical().count();
         let stay_bytes = self.bytes - less_critical().map(|entry| entry.bytes).sum::<u64>();
-        if stay >= length_max || stay_bytes + bytes > rules.bytes_max.0 {
-            return Err(NoPlace { waker, standing: length_max < rules.length });
+        if stay >= length_max {
+            return Err(too_long);
+        }
+        if stay_bytes + bytes > rules.bytes_max.0 {
+            return Err(Full::Bytes);
         }
         let mut displaced = Vec::new();
         while self.len() >= length_max || self.bytes + bytes > rules.bytes_max.0 {
+            let why = if self.len() >= length_max { too_long } else { Full::Bytes };
             let Some(last) = self.classes.iter_mut().rev().find_map(VecDeque::pop_back) else { break };
             self.bytes -= last.bytes;
-            displaced.push(last.waker);
+            displaced.push((last.value, why));
         }
         let ticket = Ticket { number: self.next_ticket, criticality, entered: now };
         self.next_ticket += 1;
         self.bytes += bytes;
         self.busy_since.get_or_insert(now);
         if let Some(class) = self.classes.get_mut(class(criticality)) {
-            class.push_back(Entry { ticket, bytes, waker });
+            class.push_back(Entry { ticket, bytes, value });
         }
-        Ok((ticket, displaced))
+        Ok(Entered { ticket, displaced })
     }
 
     /// How many may wait now.
@@ -153,16 +169,16 @@ impl<T> Queue<T> {
         wants: impl FnOnce(&T) -> bool,
     ) -> Option<T> {
         let (class, place) = self.classes.iter_mut().find_map(|class| {
-            let place = class.iter().position(|entry| suits(&entry.waker))?;
+            let place = class.iter().position(|entry| suits(&entry.value))?;
             Some((class, place))
         })?;
-        if !wants(&class.get(place)?.waker) {
+        if !wants(&class.get(place)?.value) {
             return None;
         }
         let first = class.remove(place)?;
         self.pace.step(now);
         self.left(first.bytes);
-        Some(first.waker)
+        Some(first.value)
     }
 
     /// In how long those who wait now will have left, if it goes on as it does; `None` where nobody has left yet.
@@ -263,10 +279,10 @@ mod tests {
         for (number, criticality) in [(1, Sheddable), (2, Normal), (3, Sheddable)] {
             queue.enter(&RULES, now, criticality, 0, number).unwrap();
         }
-        assert_eq!(queue.enter(&RULES, now, Sheddable, 0, 4), Err(NoPlace { waker: 4, standing: false }));
-        assert_eq!(queue.enter(&RULES, now, Normal, 0, 5).unwrap().1, [3]);
-        assert_eq!(queue.enter(&RULES, now, Critical, 0, 6).unwrap().1, [1]);
-        assert_eq!(queue.enter(&RULES, now, Normal, 0, 7), Err(NoPlace { waker: 7, standing: false }));
+        assert_eq!(queue.enter(&RULES, now, Sheddable, 0, 4).unwrap_err(), Full::Length);
+        assert_eq!(queue.enter(&RULES, now, Normal, 0, 5).unwrap().displaced, [(3, Full::Length)]);
+        assert_eq!(queue.enter(&RULES, now, Critical, 0, 6).unwrap().displaced, [(1, Full::Length)]);
+        assert_eq!(queue.enter(&RULES, now, Normal, 0, 7).unwrap_err(), Full::Length);
         assert_eq!(all(&mut queue), [6, 2, 5]);
     }
 
@@ -274,13 +290,9 @@ mod tests {
     fn bytes_are_bounded_as_well() {
         let mut queue = Queue::default();
         let now = Instant::now();
-        let (first, _) = queue.enter(&RULES, now, Normal, 60, 1).unwrap();
-        assert_eq!(queue.enter(&RULES, now, Normal, 60, 2), Err(NoPlace { waker: 2, standing: false }));
-        assert_eq!(
-            queue.enter(&RULES, now, Critical, 101, 3),
-            Err(NoPlace { waker: 3, standing: false }),
-            "that helps nobody"
-        );
+        let first = queue.enter(&RULES, now, Normal, 60, 1).unwrap().ticket;
+        assert_eq!(queue.enter(&RULES, now, Normal, 60, 2).unwrap_err(), Full::Bytes);
+        assert_eq!(queue.enter(&RULES, now, Critical, 101, 3).unwrap_err(), Full::Bytes, "that helps nobody");
         queue.enter(&RULES, now, Normal, 40, 4).unwrap();
         queue.leave(first);
         queue.leave(first);
@@ -293,10 +305,10 @@ mod tests {
         let mut queue = Queue::default();
         let begun = Instant::now();
         let at = |millis| begun + Duration::from_millis(millis);
-        let (first, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        let first = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap().ticket;
         assert_eq!(queue.verdict(&RULES, first, at(0), None), Verdict::Until(at(5000)));
         assert_eq!(queue.verdict(&RULES, first, at(5000), None), Verdict::Over { standing: false });
-        let (second, _) = queue.enter(&RULES, at(4500), Normal, 0, 2).unwrap();
+        let second = queue.enter(&RULES, at(4500), Normal, 0, 2).unwrap().ticket;
         assert_eq!(
             queue.verdict(&RULES, second, at(4500), None),
             Verdict::Until(at(5500)),
@@ -306,7 +318,7 @@ mod tests {
         assert_eq!(queue.verdict(&RULES, second, at(5499), None), Verdict::Until(at(5500)));
         assert_eq!(queue.verdict(&RULES, second, at(5500), None), Verdict::Over { standing: true });
         queue.leave(second);
-        let (third, _) = queue.enter(&RULES, at(5600), Normal, 0, 3).unwrap();
+        let third = queue.enter(&RULES, at(5600), Normal, 0, 3).unwrap().ticket;
         assert_eq!(queue.verdict(&RULES, third, at(5600), None), Verdict::Until(at(10_600)), "it was empty");
     }
 
@@ -326,9 +338,10 @@ mod tests {
         }
         assert_eq!(queue.drains_in(), Some(Duration::from_secs(10)));
         let refused = queue.enter(&rules, at(5000), Normal, 0, 7);
-        assert_eq!(refused.unwrap_err(), NoPlace { waker: 7, standing: true });
-        let (_, displaced) = queue.enter(&rules, at(5000), Critical, 0, 8).unwrap();
+        assert_eq!(refused.unwrap_err(), Full::Standing);
+        let displaced = queue.enter(&rules, at(5000), Critical, 0, 8).unwrap().displaced;
         assert_eq!(displaced.len(), 19, "two are what a second is enough for");
+        assert!(displaced.iter().all(|(_, why)| *why == Full::Standing));
     }
 
     #[test]
@@ -336,7 +349,7 @@ mod tests {
         let mut queue = Queue::default();
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let (ticket, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        let ticket = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap().ticket;
         queue.open(at(4));
         assert_eq!(queue.verdict(&RULES, ticket, at(4), None), Verdict::Until(at(9)));
     }
@@ -359,7 +372,7 @@ mod tests {
         let mut queue = Queue::default();
         let begun = Instant::now();
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let (ticket, _) = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap();
+        let ticket = queue.enter(&RULES, at(0), Normal, 0, 1).unwrap().ticket;
         let verdict = |queue: &Queue<u32>, now, out| queue.verdict(&RULES, ticket, at(now), Some(at(out)));
         assert_eq!(verdict(&queue, 1, 4), Verdict::Until(at(4)));
         assert_eq!(verdict(&queue, 4, 4), Verdict::Over { standing: false });
@@ -377,7 +390,7 @@ mod tests {
         fn a_place_has_an_end(openings in prop::collection::vec(0u64..2_000, 0..30), out in any::<bool>()) {
             let mut queue = Queue::default();
             let begun = Instant::now();
-            let (ticket, _) = queue.enter(&RULES, begun, Normal, 0, 1).unwrap();
+            let ticket = queue.enter(&RULES, begun, Normal, 0, 1).unwrap().ticket;
             let last = begun + RULES.wait * 2;
             let mut now = begun;
             for step in openings {
@@ -409,11 +422,11 @@ mod tests {
                     _ => {
                         let criticality = [Critical, Normal, Sheddable][place % 3];
                         match queue.enter(&RULES, now, criticality, bytes, number) {
-                            Ok((ticket, displaced)) => {
-                                inside.retain(|(_, inside)| !displaced.contains(inside));
+                            Ok(Entered { ticket, displaced }) => {
+                                inside.retain(|(_, inside)| displaced.iter().all(|(gone, _)| gone != inside));
                                 inside.push((ticket, number));
                             }
-                            Err(refused) => prop_assert_eq!(refused.waker, number),
+                            Err(full) => prop_assert!(matches!(full, Full::Bytes | Full::Length)),
                         }
                     }
                 }

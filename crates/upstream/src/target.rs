@@ -27,11 +27,12 @@ use crate::idle_limit::IdleLimit;
 use crate::latency::Latency;
 use crate::limiter::Limiter;
 use crate::probe;
+use crate::queue::Full;
 use crate::resolve::{Resolution, ResolvedName};
 use crate::slot::{Choice, Slot, Wanted};
 use crate::tail::Tail;
 use crate::tls::{self, ClientTls};
-use crate::waiting::{Full, Patient, Waiting, WaitingRoom};
+use crate::waiting::{Patient, Waiting, WaitingRoom};
 use crate::zone;
 
 pub use learned::{LearnedTarget, LearnedUpstream};

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
 use crate::balance::Affinity;
-use crate::queue::{Queue, Ticket, Verdict};
+use crate::queue::{Entered, Full, Queue, Ticket, Verdict};
 use crate::slot::{Choice, Slot, Wanted};
 use crate::target::Upstream;
 
@@ -46,7 +46,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Waiter {
-    sender: oneshot::Sender<Slot>,
+    sender: oneshot::Sender<Result<Slot, Full>>,
     patient: Patient,
 }
 
@@ -72,14 +72,7 @@ pub struct Waiting {
     room: Arc<WaitingRoom>,
     rules: Rules,
     ticket: Ticket,
-    slot: oneshot::Receiver<Slot>,
-}
-
-/// The place went to somebody more critical, or there was none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// Because the queue stands, and is kept to what it serves in time.
-    pub standing: bool,
+    slot: oneshot::Receiver<Result<Slot, Full>>,
 }
 
 /// How long a place may be kept.
@@ -164,8 +157,11 @@ impl WaitingRoom {
         let entered = inner.queue.enter(&rules, now, patient.criticality, patient.bytes, waiter);
         self.length.store(inner.queue.len(), Ordering::Relaxed);
         drop(inner);
-        // Those who lost their place see it by their dropped sender.
-        let (ticket, _displaced) = entered.map_err(|none| Full { standing: none.standing })?;
+        let Entered { ticket, displaced } = entered?;
+        for (waiter, why) in displaced {
+            // One that is just leaving need not know.
+            let _ = waiter.sender.send(Err(why));
+        }
         // There may have come room since the request found none.
         self.grant(now);
         Ok(Waiting { room: self.clone(), rules, ticket, slot })
@@ -185,7 +181,7 @@ impl WaitingRoom {
         let Some(upstream) = inner.look(now) else { return };
         while let Some((waiter, slot)) = inner.next(&upstream, now) {
             // One that is just leaving gives it back, and the next one gets it.
-            if let Err(slot) = waiter.sender.send(slot) {
+            if let Err(Ok(slot)) = waiter.sender.send(Ok(slot)) {
                 slot.give_back();
             }
         }
@@ -264,7 +260,8 @@ impl Inner {
 impl Waiting {
     /// Ready with a slot, or when the place is lost.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Slot, Full>> {
-        Pin::new(&mut self.slot).poll(cx).map_err(|_| Full { standing: false })
+        // Nobody leaves the queue without a word; the room is held here.
+        Pin::new(&mut self.slot).poll(cx).map(|came| came.unwrap_or(Err(Full::Length)))
     }
 
     /// Whether the place may be kept. `outage_end`: no outage is waited for longer than that.

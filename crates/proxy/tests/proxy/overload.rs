@@ -73,6 +73,20 @@ async fn who_finds_the_queue_full_is_turned_away_at_once() {
 }
 
 #[tokio::test]
+async fn bodies_that_wait_are_bounded_and_who_is_turned_away_for_theirs_is_told() {
+    let target = held(&Gate::new());
+    let mut gateway = Gateway::to(&target.url(), "concurrency: 1, queue: { bytes: 1KiB }");
+    let _first = ask(&gateway, "/").await;
+    until_connected(&target, 1).await;
+    let mut client = gateway.client().await;
+    client.send(&format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n{:1025}", "")).await;
+    assert_eq!(client.response("POST").await.status, 503);
+    let record = gateway.record().await;
+    assert_eq!(line(&record), "503 gateway queue queue-full");
+    assert_eq!(record.detail.as_deref(), Some("queue-bytes is limited to 1024 bytes"));
+}
+
+#[tokio::test]
 async fn nobody_waits_longer_than_allowed() {
     let target = held(&Gate::new());
     let mut gateway =

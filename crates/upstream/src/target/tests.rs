@@ -245,3 +245,21 @@ async fn one_that_has_tried_the_only_target_with_room_keeps_nobody_from_it() {
     drop(of_tried);
     assert_eq!(granted(&mut waiting).await.index(), 0);
 }
+
+#[tokio::test]
+async fn who_loses_the_place_to_somebody_more_critical_is_told_why() {
+    let registry = registry();
+    let held_bytes = |bytes| Patient { bytes, ..PATIENT };
+    let more = [
+        ("queue: { length: 1 }", held_bytes(0), Full::Length),
+        ("queue: { bytes: 10B }", held_bytes(10), Full::Bytes),
+    ];
+    for (settings, patient, expect) in more {
+        let upstream = two(&registry, &format!(", {settings}"));
+        let _held: Vec<_> = (0..2).map(|_| slot(upstream.choose(wanted(), Instant::now(), 0))).collect();
+        let mut waiting = upstream.wait(patient, Instant::now()).unwrap();
+        let critical = Patient { criticality: model::gateway::Criticality::Critical, ..patient };
+        let _critical = upstream.wait(critical, Instant::now()).unwrap();
+        assert_eq!(poll_fn(|cx| waiting.poll(cx)).await.unwrap_err(), expect);
+    }
+}
