@@ -158,7 +158,9 @@ pub enum Admission {
 #[derive(Clone, Debug)]
 pub struct Health {
     condition: Condition,
-    /// Failures in a row.
+    /// Connections in a row that could not be made.
+    unreached: u32,
+    /// Failures in a row of attempts that reached it. What did not reach it is not counted and does not end the row.
     failures: u32,
     /// Ejections in a row.
     ejections: u32,
@@ -195,6 +197,7 @@ impl Default for Health {
     fn default() -> Health {
         Health {
             condition: Condition::Up { since: None },
+            unreached: 0,
             failures: 0,
             ejections: 0,
             why: None,
@@ -275,14 +278,14 @@ impl Health {
         self.ejected
     }
 
-    /// Failures in a row so far.
+    /// Failures of both kinds in a row so far.
     pub fn failures(&self) -> u32 {
-        self.failures
+        self.unreached + self.failures
     }
 
     /// Nothing that a good outcome could change.
     pub(crate) fn is_well(&self) -> bool {
-        self.is_up() && self.failures == 0 && self.ejections == 0
+        self.is_up() && self.failures() == 0 && self.ejections == 0
     }
 
     pub fn is_up(&self) -> bool {
@@ -301,8 +304,8 @@ impl Health {
         match outcome {
             Outcome::Good | Outcome::Error(_) => self.good(rules, now),
             Outcome::Unreachable(fault) => {
-                self.failures += 1;
-                if self.failures >= rules.unreachable_after
+                self.unreached += 1;
+                if self.unreached >= rules.unreachable_after
                     && !matches!(self.condition, Condition::Unreachable { .. })
                 {
                     self.condition = Condition::Unreachable { since: now };
@@ -310,6 +313,7 @@ impl Health {
                 }
             }
             Outcome::Faulty(last) => {
+                self.unreached = 0;
                 self.failures += 1;
                 let enough = may_eject && self.failures >= rules.eject_after;
                 match self.condition {
@@ -329,7 +333,7 @@ impl Health {
     }
 
     fn good(&mut self, rules: &HealthRules, now: Instant) {
-        self.failures = 0;
+        (self.unreached, self.failures) = (0, 0);
         match self.condition {
             Condition::Up { since } => {
                 // Well for longer than any ejection lasts: what was is forgotten.
@@ -380,7 +384,7 @@ impl Health {
     pub fn reached(&mut self, now: Instant) -> bool {
         let is_news = matches!(self.condition, Condition::Unreachable { .. });
         if is_news {
-            self.failures = 0;
+            (self.unreached, self.failures) = (0, 0);
             self.back(now);
         }
         is_news
@@ -508,6 +512,20 @@ mod tests {
             (Admission::No, Admission::Trial),
             "a minute at most"
         );
+    }
+
+    #[test]
+    fn connections_that_fail_and_failures_of_what_connected_are_two_rows() {
+        let mut run = Run::new();
+        run.observe(0, &[REFUSED, FAULTY, REFUSED, FAULTY]);
+        assert_eq!((run.admission(0), run.health.failures()), (Admission::Share(1.0), 2));
+        run.observe(0, &[FAULTY]);
+        assert_eq!(run.health.condition().id(), "ejected", "three that reached it");
+        let mut run = Run::new();
+        run.observe(0, &[FAULTY, FAULTY, REFUSED]);
+        assert_eq!(run.admission(0), Admission::Share(1.0));
+        run.observe(0, &[REFUSED]);
+        assert_eq!(run.health.condition().id(), "unreachable", "two that did not");
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub struct LearnedHealth {
     pub left_ms: u64,
     pub why: Option<String>,
     /// In a row.
+    pub unreached: u32,
     pub failures: u32,
     pub ejections: u32,
     pub ejected_for_share: bool,
@@ -41,6 +42,7 @@ impl Health {
             since_ms: since.map(ago),
             left_ms: until.map_or(0, |until| millis(until.saturating_duration_since(now))),
             why: self.why.as_ref().map(ToString::to_string),
+            unreached: self.unreached,
             failures: self.failures,
             ejections: self.ejections,
             ejected_for_share: self.for_share,
@@ -66,6 +68,7 @@ impl Health {
             learned.down_ms.filter(|_| is_checked).map(|down| (ago(down), learned.down_why.as_str().into()));
         Health {
             condition,
+            unreached: learned.unreached,
             failures: learned.failures,
             ejections: learned.ejections,
             why: learned.why.as_deref().filter(|_| !is_up).map(|why| Why::Before(why.into())),
