@@ -1,4 +1,9 @@
 //! A request's place at a target, from the choice of the target to the end of its answer.
+//!
+//! Who leaves counts down and then looks whether somebody waits; who waits is counted and then looks for room. One of the
+//! two must see the other, or a request waits beside a free slot. So these four accesses (the counts of a target and the
+//! length of its queue) are sequentially consistent; on x86 that costs nothing, as the counts are changed by locked
+//! instructions anyway.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +55,11 @@ pub enum Choice {
     None,
 }
 
+/// There was no room after all. For a moment a request was counted that is none: who looked meanwhile may have taken the
+/// target for full.
+#[derive(Debug)]
+pub(crate) struct Undone;
+
 impl Slot {
     /// A place at this target, if it has room.
     pub(crate) fn take(
@@ -57,11 +67,11 @@ impl Slot {
         target: &Arc<Target>,
         index: usize,
         wanted: Wanted,
-    ) -> Option<Slot> {
+    ) -> Result<Slot, Undone> {
         let state = &target.state;
         let awaits_head = !wanted.streams;
-        let met = state.awaiting.fetch_add(usize::from(awaits_head), Ordering::Relaxed) + 1;
-        let in_flight = state.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let met = state.awaiting.fetch_add(usize::from(awaits_head), Ordering::SeqCst) + 1;
+        let in_flight = state.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
         let fits = match upstream.settings.concurrency {
             Concurrency::Adaptive => wanted.streams || met <= state.limiter.limit(),
             Concurrency::Fixed(limit) => in_flight <= limit,
@@ -69,11 +79,11 @@ impl Slot {
         };
         if fits || wanted.regardless {
             let (upstream, target) = (upstream.clone(), target.clone());
-            return Some(Slot { upstream, target, index, met, awaits_head, passes_on: true });
+            return Ok(Slot { upstream, target, index, met, awaits_head, passes_on: true });
         }
-        state.awaiting.fetch_sub(usize::from(awaits_head), Ordering::Relaxed);
-        state.in_flight.fetch_sub(1, Ordering::Relaxed);
-        None
+        state.awaiting.fetch_sub(usize::from(awaits_head), Ordering::SeqCst);
+        state.in_flight.fetch_sub(1, Ordering::SeqCst);
+        Err(Undone)
     }
 
     pub fn upstream(&self) -> &Arc<Upstream> {
@@ -94,7 +104,7 @@ impl Slot {
             return;
         }
         let state = &self.target.state;
-        state.awaiting.fetch_sub(1, Ordering::Relaxed);
+        state.awaiting.fetch_sub(1, Ordering::SeqCst);
         if self.upstream.settings.concurrency == Concurrency::Adaptive {
             if let Some(took) = took
                 && state.limiter.observe(now, took, self.met)
@@ -115,9 +125,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let state = &self.target.state;
-        state.in_flight.fetch_sub(1, Ordering::Relaxed);
+        state.in_flight.fetch_sub(1, Ordering::SeqCst);
         if self.awaits_head {
-            state.awaiting.fetch_sub(1, Ordering::Relaxed);
+            state.awaiting.fetch_sub(1, Ordering::SeqCst);
         }
         if self.passes_on {
             self.upstream.room.slot_is_free();

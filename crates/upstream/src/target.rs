@@ -29,7 +29,7 @@ use crate::limiter::Limiter;
 use crate::probe;
 use crate::queue::Full;
 use crate::resolve::{Resolution, ResolvedName};
-use crate::slot::{Choice, Slot, Wanted};
+use crate::slot::{Choice, Slot, Undone, Wanted};
 use crate::tail::Tail;
 use crate::tls::{self, ClientTls};
 use crate::waiting::{Patient, Waiting, WaitingRoom};
@@ -148,16 +148,28 @@ impl Upstream {
 
     /// A place at the target that suits best. `random` are 64 bits of chance.
     pub fn choose(self: &Arc<Self>, wanted: Wanted, now: Instant, random: u64) -> Choice {
+        self.pick(wanted, now, random).unwrap_or_else(|Undone| {
+            self.room.slot_is_free();
+            Choice::Full
+        })
+    }
+
+    /// The same for those who hold the lock of the waiting room.
+    pub(crate) fn pick(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        now: Instant,
+        random: u64,
+    ) -> Result<Choice, Undone> {
         let Wanted { tried, may_try, regardless, affinity, .. } = wanted;
         if !regardless && self.out_until(now).is_some_and(|until| now < until) {
-            return Choice::Out;
+            return Ok(Choice::Out);
         }
         if let ([only], 0) = (&*self.targets, tried) {
-            return match Slot::take(self, only, 0, wanted) {
-                Some(slot) => Choice::Slot(slot),
-                None if self.has_room(only, wanted.streams, now) => self.slot(0, wanted),
-                None => Choice::Full,
-            };
+            if !regardless && !self.has_room(only, wanted.streams, now) {
+                return Ok(Choice::Full);
+            }
+            return Slot::take(self, only, 0, wanted).map(Choice::Slot);
         }
         let untried = || {
             let targets = self.targets.iter().enumerate();
@@ -186,18 +198,18 @@ impl Upstream {
         }
         match self.balancer.choose(&candidates, affinity, random) {
             Some(index) => self.slot(index, wanted),
-            None if is_full && !regardless => Choice::Full,
+            None if is_full && !regardless => Ok(Choice::Full),
             // All are out: the one that is soonest to be asked again is the least bad.
             None => match untried().min_by_key(|(_, target)| target.state.condition().badness(now)) {
                 Some((index, _)) => self.slot(index, wanted),
-                None => Choice::None,
+                None => Ok(Choice::None),
             },
         }
     }
 
-    fn slot(self: &Arc<Self>, index: usize, wanted: Wanted) -> Choice {
-        let Some(target) = self.targets.get(index) else { return Choice::None };
-        Slot::take(self, target, index, wanted).map_or(Choice::Full, Choice::Slot)
+    fn slot(self: &Arc<Self>, index: usize, wanted: Wanted) -> Result<Choice, Undone> {
+        let Some(target) = self.targets.get(index) else { return Ok(Choice::None) };
+        Slot::take(self, target, index, wanted).map(Choice::Slot)
     }
 
     /// Whether the target is given one more request.
@@ -206,10 +218,10 @@ impl Upstream {
         match self.settings.concurrency {
             Concurrency::Adaptive => {
                 streams
-                    || state.awaiting.load(Ordering::Relaxed) < state.limiter.limit()
+                    || state.awaiting.load(Ordering::SeqCst) < state.limiter.limit()
                     || state.limiter.is_outlived(now)
             }
-            Concurrency::Fixed(limit) => state.in_flight.load(Ordering::Relaxed) < limit,
+            Concurrency::Fixed(limit) => state.in_flight.load(Ordering::SeqCst) < limit,
             Concurrency::Unlimited => true,
         }
     }

@@ -28,6 +28,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct WaitingRoom {
     inner: Mutex<Inner>,
+    /// Of the queue, for those who leave a target; see [`crate::slot`] for its order.
     length: AtomicUsize,
 }
 
@@ -104,7 +105,7 @@ impl WaitingRoom {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.length.load(Ordering::Relaxed)
+        self.length.load(Ordering::SeqCst)
     }
 
     /// In how long those who wait now will have left, if it goes on as it does; `None` where nobody has left yet.
@@ -155,7 +156,7 @@ impl WaitingRoom {
             waiter.patient.tried = 0;
         }
         let entered = inner.queue.enter(&rules, now, patient.criticality, patient.bytes, waiter);
-        self.length.store(inner.queue.len(), Ordering::Relaxed);
+        self.length.store(inner.queue.len(), Ordering::SeqCst);
         drop(inner);
         let Entered { ticket, displaced } = entered?;
         for (waiter, why) in displaced {
@@ -174,7 +175,8 @@ impl WaitingRoom {
         }
     }
 
-    /// Gives those who wait what room there is. To be called whenever there may be more of it: somebody has left, a target is
+    /// Gives those who wait what room there is. It locks even where nobody waits: a change that it is called for may be made
+    /// while somebody comes. To be called whenever there may be more of it: somebody has left, a target is
     /// back, another upstream serves. The end of an ejection is seen to here.
     pub(crate) fn grant(self: &Arc<Self>, now: Instant) {
         let mut inner = self.lock();
@@ -185,7 +187,7 @@ impl WaitingRoom {
                 slot.give_back();
             }
         }
-        self.length.store(inner.queue.len(), Ordering::Relaxed);
+        self.length.store(inner.queue.len(), Ordering::SeqCst);
         if inner.queue.len() > 0 {
             self.set_alarm(&mut inner, &upstream, now);
         }
@@ -231,7 +233,8 @@ impl Inner {
             front.set(Some(waiter.patient));
             let Patient { tried, may_try, streams, affinity, .. } = waiter.patient;
             let wanted = Wanted { tried, may_try, regardless: false, streams, affinity };
-            if let Choice::Slot(chosen) = upstream.choose(wanted, now, random) {
+            // One that is undone here is seen by those who come to this lock.
+            if let Ok(Choice::Slot(chosen)) = upstream.pick(wanted, now, random) {
                 slot = Some(chosen);
             }
             slot.is_some()
@@ -281,6 +284,6 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         let mut inner = self.room.lock();
         inner.queue.leave(self.ticket);
-        self.room.length.store(inner.queue.len(), Ordering::Relaxed);
+        self.room.length.store(inner.queue.len(), Ordering::SeqCst);
     }
 }

@@ -263,3 +263,33 @@ async fn who_loses_the_place_to_somebody_more_critical_is_told_why() {
         assert_eq!(poll_fn(|cx| waiting.poll(cx)).await.unwrap_err(), expect);
     }
 }
+
+/// One leaves, one comes and waits, and one only asks, all at once: when they are done, nobody waits beside a free slot.
+#[tokio::test]
+async fn nobody_is_left_waiting_beside_a_free_slot() {
+    let registry = registry();
+    let upstream = serving(&registry, "targets: [\"http://127.0.0.1:1\"], concurrency: 1");
+    for _ in 0..2_000 {
+        let now = Instant::now();
+        let held = slot(upstream.choose(wanted(), now, 0));
+        let barrier = std::sync::Barrier::new(3);
+        let _waiting = std::thread::scope(|threads| {
+            threads.spawn(|| {
+                barrier.wait();
+                drop(held);
+            });
+            threads.spawn(|| {
+                barrier.wait();
+                for _ in 0..16 {
+                    drop(upstream.choose(wanted(), now, 0));
+                }
+            });
+            barrier.wait();
+            match upstream.choose(wanted(), now, 0) {
+                Choice::Full => Some(upstream.wait(PATIENT, now).unwrap()),
+                _ => None,
+            }
+        });
+        assert_eq!(upstream.waiting(), 0);
+    }
+}
