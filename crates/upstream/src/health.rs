@@ -431,6 +431,13 @@ impl Health {
         }
     }
 
+    /// The request that was to be the trial has left before it began: another may be it at once.
+    pub(crate) fn give_trial_back(&mut self, now: Instant) {
+        if let Condition::Trial { since, .. } = self.condition {
+            self.condition = Condition::Trial { since, until: now };
+        }
+    }
+
     /// The request that was admitted on trial is on its way.
     pub fn begin_trial(&mut self, now: Instant) {
         if let Condition::Ejected { since, .. } | Condition::Trial { since, .. } = self.condition {

@@ -25,6 +25,8 @@ pub struct Slot {
     met: usize,
     awaits_head: bool,
     passes_on: bool,
+    /// It is the trial of a doubtful target, and nobody has taken it yet.
+    is_untaken_trial: bool,
 }
 
 /// Which target is wanted.
@@ -79,7 +81,15 @@ impl Slot {
         };
         if fits || wanted.regardless {
             let (upstream, target) = (upstream.clone(), target.clone());
-            return Ok(Slot { upstream, target, index, met, awaits_head, passes_on: true });
+            return Ok(Slot {
+                upstream,
+                target,
+                index,
+                met,
+                awaits_head,
+                passes_on: true,
+                is_untaken_trial: false,
+            });
         }
         state.awaiting.fetch_sub(usize::from(awaits_head), Ordering::SeqCst);
         state.in_flight.fetch_sub(1, Ordering::SeqCst);
@@ -116,6 +126,18 @@ impl Slot {
         }
     }
 
+    /// The target was given it for a trial.
+    pub(crate) fn on_trial(mut self) -> Slot {
+        self.is_untaken_trial = true;
+        self
+    }
+
+    /// It is in the hands of the request.
+    pub(crate) fn taken(mut self) -> Slot {
+        self.is_untaken_trial = false;
+        self
+    }
+
     /// Nobody wants it; whoever gives slots goes on by themselves.
     pub(crate) fn give_back(mut self) {
         self.passes_on = false;
@@ -125,6 +147,9 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         let state = &self.target.state;
+        if self.is_untaken_trial {
+            state.give_trial_back(Instant::now());
+        }
         state.in_flight.fetch_sub(1, Ordering::SeqCst);
         if self.awaits_head {
             state.awaiting.fetch_sub(1, Ordering::SeqCst);

@@ -148,10 +148,14 @@ impl Upstream {
 
     /// A place at the target that suits best. `random` are 64 bits of chance.
     pub fn choose(self: &Arc<Self>, wanted: Wanted, now: Instant, random: u64) -> Choice {
-        self.pick(wanted, now, random).unwrap_or_else(|Undone| {
-            self.room.slot_is_free();
-            Choice::Full
-        })
+        match self.pick(wanted, now, random) {
+            Ok(Choice::Slot(slot)) => Choice::Slot(slot.taken()),
+            Ok(choice) => choice,
+            Err(Undone) => {
+                self.room.slot_is_free();
+                Choice::Full
+            }
+        }
     }
 
     /// The same for those who hold the lock of the waiting room.
@@ -189,7 +193,11 @@ impl Upstream {
                     return self.slot(index, wanted);
                 }
                 Admission::Share(share) => candidates.push(target.candidate(index, share, now)),
-                Admission::Trial => return self.slot(index, Wanted { regardless: true, ..wanted }),
+                Admission::Trial => {
+                    let wanted = Wanted { regardless: true, ..wanted };
+                    let slot = Slot::take(self, target, index, wanted)?;
+                    return Ok(Choice::Slot(slot.on_trial()));
+                }
                 Admission::No => {}
             }
         }
@@ -555,6 +563,11 @@ impl TargetState {
         let changed = health.observe(rules, now, outcome, may_eject);
         self.mirror(&health);
         changed
+    }
+
+    /// Nobody was there for a trial that had been granted.
+    pub(crate) fn give_trial_back(&self, now: Instant) {
+        self.lock().give_trial_back(now);
     }
 
     /// Notes for those who do not take the lock.

@@ -264,7 +264,7 @@ impl Waiting {
     /// Ready with a slot, or when the place is lost.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Slot, Full>> {
         // Nobody leaves the queue without a word; the room is held here.
-        Pin::new(&mut self.slot).poll(cx).map(|came| came.unwrap_or(Err(Full::Length)))
+        Pin::new(&mut self.slot).poll(cx).map(|came| came.unwrap_or(Err(Full::Length)).map(Slot::taken))
     }
 
     /// Whether the place may be kept. `outage_end`: no outage is waited for longer than that.

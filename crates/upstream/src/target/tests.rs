@@ -293,3 +293,16 @@ async fn nobody_is_left_waiting_beside_a_free_slot() {
         assert_eq!(upstream.waiting(), 0);
     }
 }
+
+#[tokio::test]
+async fn a_trial_that_its_request_has_left_is_given_to_the_next() {
+    let registry = registry();
+    let upstream = two(&registry, ", health: { eject-after: 1, ejection: 100ms }");
+    upstream.observe(&upstream.targets[1], Instant::now(), FAULTY);
+    let _held = slot(upstream.choose(wanted(), Instant::now(), 0));
+    let leaving = upstream.wait(PATIENT, Instant::now()).unwrap();
+    let mut waiting = upstream.wait(PATIENT, Instant::now()).unwrap();
+    until("a trial", || upstream.waiting() == 1).await;
+    drop(leaving);
+    assert_eq!(granted(&mut waiting).await.index(), 1);
+}
