@@ -277,9 +277,16 @@ impl<D: Downstream> Trial<'_, D> {
         if !was_stale {
             course.tried |= settled.unwrap_or(bit(index));
         }
+        let is_unsent = rule == RetryRule::Unsent;
+        if (is_unsent || was_stale) && upstream.settings.retries.attempts > 1 {
+            // Nobody has worked on it. The number of targets bounds such attempts, and that the next connection is fresh.
+            course.left += 1;
+        }
+        if retry::costs(rule, was_stale) && !upstream.pay_retry(now) {
+            return Err(Stop::Upstream(failure));
+        }
         let has_choice = was_stale || upstream.has_other(course.tried, now);
-        let out_until = upstream.out_until(now).filter(|_| rule == RetryRule::Unsent && !has_choice);
-        if let Some(until) = out_until {
+        if let Some(until) = upstream.out_until(now).filter(|_| !has_choice) {
             let patience = *course.patience.get_or_insert(now + upstream.settings.queue.wait);
             if until.min(patience) <= now {
                 return Err(Stop::Upstream(failure));
@@ -287,7 +294,7 @@ impl<D: Downstream> Trial<'_, D> {
             let (slot, waited) = Box::pin(self.wait(upstream, Some(failure), Some(patience), 0)).await?;
             course.before.waited = Some(waited);
             course.slot = Some(slot);
-            // Nothing had been sent, and another try is what was waited for.
+            // Another try is what was waited for.
             course.left = course.left.max(1);
             (course.tried, course.fresh) = (0, false);
             return Ok(());
@@ -295,15 +302,15 @@ impl<D: Downstream> Trial<'_, D> {
         if !has_choice {
             // It is alone, or the last, and accepts connections: asked again, because that is safe, unless that is of no use.
             // Most likely it is being restarted.
-            if !retry::may_pass(&failure) {
+            let repeats_max = upstream.settings.retries.attempts as u32 - 1;
+            if !retry::may_pass(&failure) || course.again >= repeats_max {
                 return Err(Stop::Upstream(failure));
             }
             course.tried = 0;
             course.again += 1;
             course.pause = wait::before_the_same(course.again, ctx.worker.ids.borrow_mut().random());
         }
-        let may_repeat = course.left > 0 && (!retry::costs(rule, was_stale) || upstream.pay_retry(now));
-        if !may_repeat {
+        if course.left == 0 {
             return Err(Stop::Upstream(failure));
         }
         course.failure = Some(failure);

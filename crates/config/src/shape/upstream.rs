@@ -116,8 +116,9 @@ shape! {
     /// When a request is sent again. Always so if nothing of it had been written, or if its method is idempotent and no
     /// byte of a response has left; never if it may have been executed and must not be executed twice.
     Retries {
-        /// Attempts per request, the first one included. Those that may multiply load are bounded by a budget as well: a
-        /// fifth of the requests, and three a second.
+        /// Attempts per request, the first one included; 1 switches repeats off. Attempts that nobody can have worked on, because
+        /// the connection was refused or had been idle for too long, do not count. Those that may multiply load are bounded by
+        /// a budget as well: a fifth of the requests, and three a second.
         attempts: Whole<1, 10> [= "3"] "2";
         /// Whether an idempotent request that was answered 502, 503 or 504 is asked of another target.
         bad_answers: bool [= "true"] "false";

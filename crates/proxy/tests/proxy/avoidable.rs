@@ -229,3 +229,17 @@ async fn a_target_that_resets_streams_of_a_kept_connection_is_ejected_like_any_o
     }
     assert_eq!(lost, 5, "five in a row, as with every other failure");
 }
+
+#[tokio::test]
+async fn refused_connections_use_up_no_attempts() {
+    let (one, _one) = testkit::refused();
+    let (two, _two) = testkit::refused();
+    let (three, _three) = testkit::refused();
+    let good = saying("200 OK");
+    let urls = [one, two, three].map(|address| format!("http://{address}"));
+    let targets = [&*urls[0], &*urls[1], &*urls[2], &*good.url()].map(str::to_owned);
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let mut gateway = Gateway::start(&several(&targets, ", retries: { attempts: 2 }"));
+    assert_eq!(gateway.get("/").await.status, 200);
+    assert!(gateway.record().await.attempts.len() <= 4);
+}
