@@ -123,7 +123,8 @@ pub(crate) fn settle(ctx: Context<'_>, record: &mut Exchange, lease: &Lease, sto
     let Stop::Upstream(failure) = stop else { return };
     let is_stale = retry::is_stale(attempt_log::current(record), failure, Some(lease));
     if let Some(outcome) = retry::outcome(failure, is_stale) {
-        lease.upstream().observe(lease.target(), ctx.worker.clock.tick(), outcome);
+        let began = attempt_log::began(ctx, attempt_log::current(record));
+        lease.upstream().observe(lease.target(), began, ctx.worker.clock.tick(), outcome);
     }
 }
 
@@ -202,7 +203,8 @@ impl<D: Downstream> Trial<'_, D> {
         let now = ctx.worker.clock.now();
         let status = self.scratch.response.status;
         let Answered { lease: Lease { slot, connection, .. }, upload, .. } = answered;
-        slot.upstream().observe(slot.target(), now, retry::outcome_of_status(status));
+        let began = attempt_log::began(ctx, attempt_log::current(self.record));
+        slot.upstream().observe(slot.target(), began, now, retry::outcome_of_status(status));
         if !retry::is_bad_answer(status) {
             let took = upload.targets_time(attempt_log::current(self.record));
             // Where this worker was long in noticing the answer, the time is not the target's.
@@ -265,7 +267,8 @@ impl<D: Downstream> Trial<'_, D> {
         if settled.is_none()
             && let Some(outcome) = retry::outcome(&failure, was_stale)
         {
-            upstream.observe(target, now, outcome);
+            let began = attempt_log::began(ctx, attempt_log::current(self.record));
+            upstream.observe(target, began, now, outcome);
         }
         let any_method = upstream.settings.retries.non_idempotent;
         let facts = retry::Facts { failure: &failure, has_body: self.has_body(), undelivered, any_method };

@@ -68,6 +68,11 @@ pub(crate) fn current(record: &mut Exchange) -> &mut Attempt {
     record.attempts.last_mut().expect("an attempt must have begun")
 }
 
+/// When it began. A record counts whole microseconds; the one after is not before it.
+pub(crate) fn began(ctx: Context<'_>, attempt: &Attempt) -> Instant {
+    ctx.started + Duration::from_micros(attempt.started_micros + 1)
+}
+
 pub(crate) fn dialed(attempt: &mut Attempt, times: DialTimes) {
     attempt.resolve = times.resolve;
     attempt.connect = times.connect;

@@ -51,7 +51,8 @@ pub(crate) async fn run<D: Downstream>(
         if let Stop::Upstream(failure) = stop
             && let Some(outcome) = retry::outcome(failure, false)
         {
-            lease.upstream().observe(lease.target(), ctx.worker.clock.tick(), outcome);
+            let began = attempt_log::began(ctx, attempt_log::current(record));
+            lease.upstream().observe(lease.target(), began, ctx.worker.clock.tick(), outcome);
         }
         attempt_log::abandon(ctx, record, lease.target(), Some(&lease), stop);
     }

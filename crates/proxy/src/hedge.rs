@@ -244,7 +244,8 @@ impl<'a> Hedging<'a> {
                 let Lease { slot, connection, .. } = &mut first.lease;
                 let now = ctx.worker.clock.now();
                 let outcome = retry::outcome_of_status(trial.scratch.response.status);
-                slot.upstream().observe(slot.target(), now, outcome);
+                let began = attempt_log::began(ctx, attempt_log::current(trial.record));
+                slot.upstream().observe(slot.target(), began, now, outcome);
                 let counts = connection.counts();
                 attempt_log::finish(ctx, trial.record, slot.target(), now, counts, Ending::ANSWERED);
                 drop(first);
@@ -391,7 +392,7 @@ impl Second<'_> {
         let mut attempt = self.record.borrow_mut();
         let now = ctx.worker.clock.tick();
         let outcome = retry::outcome_of_status(talk.response.status);
-        talk.lease.upstream().observe(&self.target, now, outcome);
+        talk.lease.upstream().observe(&self.target, attempt_log::began(ctx, &attempt), now, outcome);
         let counts = talk.lease.connection.counts();
         attempt_log::close(ctx, &mut attempt, &self.target, now, counts, Ending::ANSWERED);
         attempt.clone()
@@ -403,7 +404,8 @@ impl Second<'_> {
         attempt_log::fail(hedging.ctx, &mut attempt, &self.target, lease.as_ref(), failure);
         let is_stale = retry::is_stale(&attempt, failure, lease.as_ref());
         if let Some(outcome) = retry::outcome(failure, is_stale) {
-            hedging.upstream.observe(&self.target, hedging.ctx.worker.clock.now(), outcome);
+            let began = attempt_log::began(hedging.ctx, &attempt);
+            hedging.upstream.observe(&self.target, began, hedging.ctx.worker.clock.now(), outcome);
         }
         attempt.clone()
     }

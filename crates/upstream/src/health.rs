@@ -292,17 +292,19 @@ impl Health {
         self.is_admitted() && self.checks.down.is_none()
     }
 
-    /// What came of an attempt. `may_eject`: enough others are left. Gives the new condition if it changed.
+    /// What came of an attempt that began at `began`. `may_eject`: enough others are left. Gives the new condition if it
+    /// changed.
     pub fn observe(
         &mut self,
         rules: &HealthRules,
+        began: Instant,
         now: Instant,
         outcome: Outcome,
         may_eject: bool,
     ) -> Option<Condition> {
         let before = self.condition();
         match outcome {
-            Outcome::Good | Outcome::Error(_) => self.good(rules, now),
+            Outcome::Good | Outcome::Error(_) => self.good(rules, began, now),
             Outcome::Unreachable(fault) => {
                 self.unreached += 1;
                 if self.unreached >= rules.unreachable_after
@@ -317,13 +319,16 @@ impl Health {
                 self.failures += 1;
                 let enough = may_eject && self.failures >= rules.eject_after;
                 match self.condition {
-                    Condition::Trial { .. } => self.eject(rules, now, Why::Trial { last }),
+                    Condition::Trial { .. } if self.is_of_now(began) => {
+                        self.eject(rules, now, Why::Trial { last });
+                    }
                     Condition::Up { .. } if enough => {
                         let failures = self.failures;
                         self.eject(rules, now, Why::InARow { failures, last });
                     }
                     Condition::Up { .. }
                     | Condition::Ejected { .. }
+                    | Condition::Trial { .. }
                     | Condition::Unreachable { .. }
                     | Condition::Down { .. } => {}
                 }
@@ -332,7 +337,21 @@ impl Health {
         Some(self.condition()).filter(|condition| *condition != before)
     }
 
-    fn good(&mut self, rules: &HealthRules, now: Instant) {
+    /// Whether an attempt that began then says something of the target as it stands: what began before it could not be
+    /// reached, or before its trial, proves nothing about what came after. A server that stops finishes its requests.
+    fn is_of_now(&self, began: Instant) -> bool {
+        match self.condition {
+            Condition::Up { .. } => true,
+            Condition::Unreachable { since } => began >= since,
+            Condition::Trial { until, .. } => began + TRIAL_MAX >= until,
+            Condition::Ejected { .. } | Condition::Down { .. } => false,
+        }
+    }
+
+    fn good(&mut self, rules: &HealthRules, began: Instant, now: Instant) {
+        if !self.is_of_now(began) {
+            return;
+        }
         (self.unreached, self.failures) = (0, 0);
         match self.condition {
             Condition::Up { since } => {
@@ -341,7 +360,6 @@ impl Health {
                     self.ejections = 0;
                 }
             }
-            // An attempt that began before the ejection proves nothing about what came after.
             Condition::Ejected { .. } | Condition::Down { .. } => {}
             Condition::Unreachable { .. } | Condition::Trial { .. } => self.back(now),
         }
@@ -434,7 +452,7 @@ impl Health {
     /// The request that was to be the trial has left before it began: another may be it at once.
     pub(crate) fn give_trial_back(&mut self, now: Instant) {
         if let Condition::Trial { since, .. } = self.condition {
-            self.condition = Condition::Trial { since, until: now };
+            self.condition = Condition::Ejected { since, until: now };
         }
     }
 
@@ -489,7 +507,7 @@ mod tests {
 
         fn observe(&mut self, seconds: u64, outcomes: &[Outcome]) {
             for outcome in outcomes {
-                self.health.observe(&RULES, self.at(seconds), *outcome, true);
+                self.health.observe(&RULES, self.at(seconds), self.at(seconds), *outcome, true);
             }
         }
 
@@ -549,6 +567,20 @@ mod tests {
     }
 
     #[test]
+    fn what_began_before_decides_no_trial_and_brings_nothing_back() {
+        let mut run = Run::new();
+        run.observe(0, &[FAULTY, FAULTY, FAULTY]);
+        run.health.begin_trial(run.at(5));
+        for outcome in [Good, FAULTY] {
+            assert_eq!(run.health.observe(&RULES, run.at(4), run.at(6), outcome, true), None);
+        }
+        assert!(run.health.observe(&RULES, run.at(5), run.at(6), Good, true).is_some());
+        run.observe(7, &[REFUSED, REFUSED]);
+        assert_eq!(run.health.observe(&RULES, run.at(6), run.at(8), Good, true), None, "it is stopping");
+        assert!(run.health.observe(&RULES, run.at(8), run.at(8), Good, true).is_some());
+    }
+
+    #[test]
     fn a_trial_without_an_outcome_is_followed_by_another() {
         let mut run = Run::new();
         run.observe(0, &[FAULTY, FAULTY, FAULTY]);
@@ -579,11 +611,11 @@ mod tests {
     fn the_last_ones_are_not_ejected() {
         let mut run = Run::new();
         for _ in 0..100 {
-            assert_eq!(run.health.observe(&RULES, run.at(0), FAULTY, false), None);
+            assert_eq!(run.health.observe(&RULES, run.at(0), run.at(0), FAULTY, false), None);
         }
         assert_eq!(run.admission(0), Admission::Share(1.0));
         assert!(
-            run.health.observe(&RULES, run.at(0), FAULTY, true).is_some(),
+            run.health.observe(&RULES, run.at(0), run.at(0), FAULTY, true).is_some(),
             "but as soon as there are others"
         );
     }
@@ -708,9 +740,9 @@ mod tests {
                 let may_eject = rules.may_eject(out, targets);
                 let health = &mut fleet[target % targets];
                 match event {
-                    0 => { health.observe(&rules, now, Good, may_eject); }
-                    1 | 2 => { health.observe(&rules, now, FAULTY, may_eject); }
-                    3 => { health.observe(&rules, now, REFUSED, may_eject); }
+                    0 => { health.observe(&rules, now, now, Good, may_eject); }
+                    1 | 2 => { health.observe(&rules, now, now, FAULTY, may_eject); }
+                    3 => { health.observe(&rules, now, now, REFUSED, may_eject); }
                     4 => { health.checked(&CHECK, now, Ok(())); }
                     5 => { health.checked(&CHECK, now, Err("500")); }
                     6 if may_eject => {

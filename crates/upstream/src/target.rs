@@ -302,8 +302,8 @@ impl Upstream {
         })
     }
 
-    /// What an attempt says of its target.
-    pub fn observe(&self, target: &Arc<Target>, now: Instant, outcome: Outcome) {
+    /// What an attempt that began at `began` says of its target.
+    pub fn observe(&self, target: &Arc<Target>, began: Instant, now: Instant, outcome: Outcome) {
         let state = &target.state;
         if !matches!(outcome, Outcome::Unreachable(_)) && !state.accepted.load(Ordering::Relaxed) {
             state.accepted.store(true, Ordering::Relaxed);
@@ -316,7 +316,7 @@ impl Upstream {
         if outcome == Outcome::Good && state.lock().is_well() {
             return;
         }
-        match self.judge(state, now, outcome) {
+        match self.judge(state, began, now, outcome) {
             Some(Condition::Unreachable { .. }) => {
                 probe::watch(&self.runtime, target, &self.room);
                 // The room takes note if it was the last one.
@@ -330,11 +330,17 @@ impl Upstream {
 
     /// Moves the states of the target, and of one that does worse than its siblings. Gives the target's new condition if it
     /// changed.
-    fn judge(&self, state: &TargetState, now: Instant, outcome: Outcome) -> Option<Condition> {
+    fn judge(
+        &self,
+        state: &TargetState,
+        began: Instant,
+        now: Instant,
+        outcome: Outcome,
+    ) -> Option<Condition> {
         let rules = self.rules();
         if outcome == Outcome::Good {
             // Nobody is ejected for it, so that nobody has to be counted.
-            return state.observe(rules, now, outcome, false);
+            return state.observe(rules, began, now, outcome, false);
         }
         let mut shares = self.ejecting.lock().unwrap_or_else(PoisonError::into_inner);
         let tallies = || self.targets.iter().map(|other| other.state.tally.now());
@@ -347,7 +353,7 @@ impl Upstream {
             _ => outcome,
         };
         let may_eject = self.may_eject();
-        let changed = state.observe(rules, now, outcome, may_eject);
+        let changed = state.observe(rules, began, now, outcome, may_eject);
         if let (Some(share), Outcome::Error(_) | Outcome::Faulty(_)) = (&rules.failure_share, outcome)
             && let Some(excess) = shares.look(share, now, tallies())
             && self.may_eject()
@@ -406,7 +412,9 @@ impl Upstream {
     pub(crate) fn checked(&self, target: &Arc<Target>, now: Instant, result: &Result<(), check::Failed>) {
         let Some(check) = &self.rules().check else { return };
         match result {
-            Err(check::Failed::Unreachable(fault)) => self.observe(target, now, Outcome::Unreachable(*fault)),
+            Err(check::Failed::Unreachable(fault)) => {
+                self.observe(target, now, now, Outcome::Unreachable(*fault))
+            }
             // Nobody knows how far it came.
             Err(check::Failed::TimedOut(_)) => {}
             Ok(()) | Err(check::Failed::Failure(_) | check::Failed::Said(_) | check::Failed::Status(_)) => {
@@ -555,12 +563,13 @@ impl TargetState {
     fn observe(
         &self,
         rules: &HealthRules,
+        began: Instant,
         now: Instant,
         outcome: Outcome,
         may_eject: bool,
     ) -> Option<Condition> {
         let mut health = self.lock();
-        let changed = health.observe(rules, now, outcome, may_eject);
+        let changed = health.observe(rules, began, now, outcome, may_eject);
         self.mirror(&health);
         changed
     }

@@ -181,7 +181,7 @@ mod tests {
         let (begun, later) = (Instant::now(), Duration::from_secs(2));
         let state = TargetState::default();
         for _ in 0..rules.eject_after {
-            state.lock().observe(&rules, begun, FAULTY, true);
+            state.lock().observe(&rules, begun, begun, FAULTY, true);
         }
         let next = carried(&state, begun + later);
         assert_eq!(next.why(), state.why());
@@ -190,11 +190,11 @@ mod tests {
         assert_eq!(next.lock().admission(&rules, begun + rules.ejection), Admission::Trial);
         state.lock().begin_trial(begun + rules.ejection);
         carried(&state, begun + rules.ejection + later);
-        state.lock().observe(&rules, begun + rules.ejection, Outcome::Good, true);
+        state.lock().observe(&rules, begun + rules.ejection, begun + rules.ejection, Outcome::Good, true);
         let next = carried(&state, begun + rules.ejection + later);
         assert_eq!(next.lock().admission(&rules, begun + rules.ejection + later), Admission::Share(0.2));
         for _ in 0..rules.unreachable_after {
-            state.lock().observe(&rules, begun, Outcome::Unreachable(Fault::ConnectRefused), true);
+            state.lock().observe(&rules, begun, begun, Outcome::Unreachable(Fault::ConnectRefused), true);
         }
         let next = carried(&state, begun);
         assert_eq!(next.condition(), Condition::Unreachable { since: begun });

@@ -97,7 +97,7 @@ async fn what_an_exchange_of_before_a_reload_finds_unreachable_is_probed_as_long
     let (address, socket) = closed();
     let old = serving(&registry, &format!("targets: [\"http://{address}\"]"));
     let new = serving(&registry, &format!("targets: [\"http://{address}\"], concurrency: 7"));
-    old.observe(&old.targets[0], Instant::now(), REFUSED);
+    old.observe(&old.targets[0], Instant::now(), Instant::now(), REFUSED);
     drop(old);
     let state = &new.targets[0].state;
     assert_eq!(state.condition().id(), "unreachable");
@@ -112,13 +112,13 @@ async fn there_is_one_probe_however_often_the_target_goes() {
     let settings = format!("targets: [\"http://{address}\"]");
     let upstream = serving(&registry, &settings);
     let target = &upstream.targets[0];
-    upstream.observe(target, Instant::now(), REFUSED);
+    upstream.observe(target, Instant::now(), Instant::now(), REFUSED);
     upstream.take_over();
     serving(&registry, &settings);
     assert_eq!(Arc::weak_count(&target.state), 2, "the registry's, and that of a probe");
     let _listener = socket.listen(8).unwrap();
     until("a probe", || target.state.condition().id() == "up").await;
-    upstream.observe(target, Instant::now(), REFUSED);
+    upstream.observe(target, Instant::now(), Instant::now(), REFUSED);
     until("the next one", || target.state.condition().id() == "up").await;
 }
 
@@ -130,7 +130,7 @@ async fn a_check_that_connects_brings_back_what_could_not_be_reached() {
     let upstream = serving(&registry, &format!("targets: [\"http://{address}\"], {settings}"));
     let target = &upstream.targets[0];
     for (result, expect) in [(Err(check::Failed::Status(500)), "down"), (Ok(()), "up")] {
-        upstream.observe(target, Instant::now(), REFUSED);
+        upstream.observe(target, Instant::now(), Instant::now(), REFUSED);
         assert_eq!(target.state.condition().id(), "unreachable");
         upstream.checked(target, Instant::now(), &result);
         assert_eq!(target.state.condition().id(), expect);
@@ -178,8 +178,8 @@ async fn who_waits_for_an_outage_goes_to_a_target_that_a_reload_brings() {
     let registry = registry();
     let old = serving(&registry, "targets: [\"http://127.0.0.1:1\"]");
     let begun = Instant::now();
-    old.observe(&old.targets[0], begun, Outcome::Good);
-    old.observe(&old.targets[0], begun, REFUSED);
+    old.observe(&old.targets[0], begun, begun, Outcome::Good);
+    old.observe(&old.targets[0], begun, begun, REFUSED);
     let mut waiting = old.wait(PATIENT, begun).unwrap();
     assert_eq!(waiting.patience(begun, None), Patience::Until(begun + Duration::from_secs(5)));
     let new = serving(&registry, "targets: [\"http://127.0.0.1:1\", \"http://127.0.0.1:2\"]");
@@ -201,7 +201,7 @@ async fn a_target_that_its_checks_bring_back_is_given_to_those_who_wait() {
 async fn the_end_of_an_ejection_is_seen_by_those_who_wait_and_they_may_be_overtaken_for_it() {
     let registry = registry();
     let upstream = two(&registry, ", health: { eject-after: 1, ejection: 100ms }");
-    upstream.observe(&upstream.targets[1], Instant::now(), FAULTY);
+    upstream.observe(&upstream.targets[1], Instant::now(), Instant::now(), FAULTY);
     let _held = slot(upstream.choose(wanted(), Instant::now(), 0));
     let _posts = upstream.wait(Patient { may_try: false, ..PATIENT }, Instant::now()).unwrap();
     let mut waiting = upstream.wait(PATIENT, Instant::now()).unwrap();
@@ -219,15 +219,15 @@ async fn only_the_return_of_the_first_target_gives_those_who_wait_another_while(
     let waiting = upstream.wait(PATIENT, begun).unwrap();
     let [one, other] = &*upstream.targets else { panic!() };
     for seconds in 1..4 {
-        upstream.observe(one, at(seconds), REFUSED);
-        upstream.observe(one, at(seconds), Outcome::Good);
+        upstream.observe(one, at(seconds), at(seconds), REFUSED);
+        upstream.observe(one, at(seconds), at(seconds), Outcome::Good);
     }
     assert_eq!(waiting.patience(at(4), None), Patience::Until(at(5)), "the other one was there");
-    upstream.observe(one, at(4), REFUSED);
-    upstream.observe(other, at(4), REFUSED);
+    upstream.observe(one, at(4), at(4), REFUSED);
+    upstream.observe(other, at(4), at(4), REFUSED);
     assert_eq!(waiting.patience(at(4), None), Patience::Until(at(9)));
-    upstream.observe(one, at(5), Outcome::Good);
-    upstream.observe(other, at(6), Outcome::Good);
+    upstream.observe(one, at(5), at(5), Outcome::Good);
+    upstream.observe(other, at(6), at(6), Outcome::Good);
     assert_eq!(waiting.patience(at(6), None), Patience::Until(at(10)), "five seconds from then, ten in all");
     assert_eq!(waiting.patience(at(10), None), Patience::Over { standing: false });
 }
@@ -298,7 +298,7 @@ async fn nobody_is_left_waiting_beside_a_free_slot() {
 async fn a_trial_that_its_request_has_left_is_given_to_the_next() {
     let registry = registry();
     let upstream = two(&registry, ", health: { eject-after: 1, ejection: 100ms }");
-    upstream.observe(&upstream.targets[1], Instant::now(), FAULTY);
+    upstream.observe(&upstream.targets[1], Instant::now(), Instant::now(), FAULTY);
     let _held = slot(upstream.choose(wanted(), Instant::now(), 0));
     let leaving = upstream.wait(PATIENT, Instant::now()).unwrap();
     let mut waiting = upstream.wait(PATIENT, Instant::now()).unwrap();
