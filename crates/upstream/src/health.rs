@@ -154,10 +154,30 @@ pub enum Admission {
     No,
 }
 
+/// What requests have made of a target; checks add to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByRequests {
+    Up { since: Option<Instant> },
+    Unreachable { since: Instant },
+    Ejected { since: Instant, until: Instant },
+    Trial { since: Instant, until: Instant },
+}
+
+impl From<ByRequests> for Condition {
+    fn from(by_requests: ByRequests) -> Condition {
+        match by_requests {
+            ByRequests::Up { since } => Condition::Up { since },
+            ByRequests::Unreachable { since } => Condition::Unreachable { since },
+            ByRequests::Ejected { since, until } => Condition::Ejected { since, until },
+            ByRequests::Trial { since, until } => Condition::Trial { since, until },
+        }
+    }
+}
+
 /// The state of one target.
 #[derive(Clone, Debug)]
 pub struct Health {
-    condition: Condition,
+    condition: ByRequests,
     /// Connections in a row that could not be made.
     unreached: u32,
     /// Failures in a row of attempts that reached it. What did not reach it is not counted and does not end the row.
@@ -196,7 +216,7 @@ struct Checks {
 impl Default for Health {
     fn default() -> Health {
         Health {
-            condition: Condition::Up { since: None },
+            condition: ByRequests::Up { since: None },
             unreached: 0,
             failures: 0,
             ejections: 0,
@@ -218,7 +238,7 @@ impl Health {
     /// no trial.
     pub fn condition(&self) -> Condition {
         match (self.condition, &self.checks.down) {
-            (Condition::Unreachable { .. }, _) | (_, None) => self.condition,
+            (ByRequests::Unreachable { .. }, _) | (_, None) => self.condition.into(),
             (_, Some((since, _))) => Condition::Down { since: *since },
         }
     }
@@ -265,7 +285,7 @@ impl Health {
 
     /// Requests do not speak against it.
     fn is_admitted(&self) -> bool {
-        matches!(self.condition, Condition::Up { .. })
+        matches!(self.condition, ByRequests::Up { .. })
     }
 
     /// Ejections in a row so far.
@@ -308,9 +328,9 @@ impl Health {
             Outcome::Unreachable(fault) => {
                 self.unreached += 1;
                 if self.unreached >= rules.unreachable_after
-                    && !matches!(self.condition, Condition::Unreachable { .. })
+                    && !matches!(self.condition, ByRequests::Unreachable { .. })
                 {
-                    self.condition = Condition::Unreachable { since: now };
+                    self.condition = ByRequests::Unreachable { since: now };
                     self.why = Some(Why::Unreachable(fault));
                 }
             }
@@ -319,18 +339,17 @@ impl Health {
                 self.failures += 1;
                 let enough = may_eject && self.failures >= rules.eject_after;
                 match self.condition {
-                    Condition::Trial { .. } if self.is_of_now(began) => {
+                    ByRequests::Trial { .. } if self.is_of_now(began) => {
                         self.eject(rules, now, Why::Trial { last });
                     }
-                    Condition::Up { .. } if enough => {
+                    ByRequests::Up { .. } if enough => {
                         let failures = self.failures;
                         self.eject(rules, now, Why::InARow { failures, last });
                     }
-                    Condition::Up { .. }
-                    | Condition::Ejected { .. }
-                    | Condition::Trial { .. }
-                    | Condition::Unreachable { .. }
-                    | Condition::Down { .. } => {}
+                    ByRequests::Up { .. }
+                    | ByRequests::Ejected { .. }
+                    | ByRequests::Trial { .. }
+                    | ByRequests::Unreachable { .. } => {}
                 }
             }
         }
@@ -341,10 +360,10 @@ impl Health {
     /// reached, or before its trial, proves nothing about what came after. A server that stops finishes its requests.
     fn is_of_now(&self, began: Instant) -> bool {
         match self.condition {
-            Condition::Up { .. } => true,
-            Condition::Unreachable { since } => began >= since,
-            Condition::Trial { until, .. } => began + TRIAL_MAX >= until,
-            Condition::Ejected { .. } | Condition::Down { .. } => false,
+            ByRequests::Up { .. } => true,
+            ByRequests::Unreachable { since } => began >= since,
+            ByRequests::Trial { until, .. } => began + TRIAL_MAX >= until,
+            ByRequests::Ejected { .. } => false,
         }
     }
 
@@ -354,14 +373,14 @@ impl Health {
         }
         (self.unreached, self.failures) = (0, 0);
         match self.condition {
-            Condition::Up { since } => {
+            ByRequests::Up { since } => {
                 // Well for longer than any ejection lasts: what was is forgotten.
                 if since.is_some_and(|since| now.saturating_duration_since(since) > rules.ejection_max) {
                     self.ejections = 0;
                 }
             }
-            Condition::Ejected { .. } | Condition::Down { .. } => {}
-            Condition::Unreachable { .. } | Condition::Trial { .. } => self.back(now),
+            ByRequests::Ejected { .. } => {}
+            ByRequests::Unreachable { .. } | ByRequests::Trial { .. } => self.back(now),
         }
     }
 
@@ -381,13 +400,13 @@ impl Health {
             // Still for what it was ejected for first.
             Why::Trial { .. } => {}
         }
-        self.condition = Condition::Ejected { since: now, until: now + time };
+        self.condition = ByRequests::Ejected { since: now, until: now + time };
         self.why = Some(why);
     }
 
     /// Takes a target out that fails a larger share of its requests than its siblings.
     pub(crate) fn eject_for_share(&mut self, rules: &HealthRules, now: Instant, excess: Excess) {
-        if let Condition::Up { .. } = self.condition {
+        if let ByRequests::Up { .. } = self.condition {
             let Excess { own_percent, others_percent, .. } = excess;
             self.eject(rules, now, Why::Share { own_percent, others_percent });
         }
@@ -395,12 +414,12 @@ impl Health {
 
     /// Whether an error of its application is what it is on trial for.
     pub(crate) fn is_tried_for_share(&self) -> bool {
-        self.for_share && matches!(self.condition, Condition::Trial { .. })
+        self.for_share && matches!(self.condition, ByRequests::Trial { .. })
     }
 
     /// A probe or a check has connected. Says whether that brings the target back.
     pub fn reached(&mut self, now: Instant) -> bool {
-        let is_news = matches!(self.condition, Condition::Unreachable { .. });
+        let is_news = matches!(self.condition, ByRequests::Unreachable { .. });
         if is_news {
             (self.unreached, self.failures) = (0, 0);
             self.back(now);
@@ -409,7 +428,7 @@ impl Health {
     }
 
     fn back(&mut self, now: Instant) {
-        self.condition = Condition::Up { since: Some(now) };
+        self.condition = ByRequests::Up { since: Some(now) };
         self.why = None;
     }
 
@@ -451,15 +470,15 @@ impl Health {
 
     /// The request that was to be the trial has left before it began: another may be it at once.
     pub(crate) fn give_trial_back(&mut self, now: Instant) {
-        if let Condition::Trial { since, .. } = self.condition {
-            self.condition = Condition::Ejected { since, until: now };
+        if let ByRequests::Trial { since, .. } = self.condition {
+            self.condition = ByRequests::Ejected { since, until: now };
         }
     }
 
     /// The request that was admitted on trial is on its way.
     pub fn begin_trial(&mut self, now: Instant) {
-        if let Condition::Ejected { since, .. } | Condition::Trial { since, .. } = self.condition {
-            self.condition = Condition::Trial { since, until: now + TRIAL_MAX };
+        if let ByRequests::Ejected { since, .. } | ByRequests::Trial { since, .. } = self.condition {
+            self.condition = ByRequests::Trial { since, until: now + TRIAL_MAX };
         }
     }
 }

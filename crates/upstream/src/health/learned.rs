@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checks, Condition, Ejections, Health, Why};
+use super::{ByRequests, Checks, Condition, Ejections, Health, Why};
 
 /// Unknown fields are left out, missing ones are those of a target that is well.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -30,15 +30,15 @@ pub struct LearnedHealth {
 impl Health {
     pub(crate) fn learned(&self, now: Instant) -> LearnedHealth {
         let (since, until) = match self.condition {
-            Condition::Up { since } => (since, None),
-            Condition::Unreachable { since } | Condition::Down { since } => (Some(since), None),
-            Condition::Ejected { since, until } | Condition::Trial { since, until } => {
+            ByRequests::Up { since } => (since, None),
+            ByRequests::Unreachable { since } => (Some(since), None),
+            ByRequests::Ejected { since, until } | ByRequests::Trial { since, until } => {
                 (Some(since), Some(until))
             }
         };
         let ago = |since| millis(now.saturating_duration_since(since));
         LearnedHealth {
-            condition: self.condition.id().to_owned(),
+            condition: Condition::from(self.condition).id().to_owned(),
             since_ms: since.map(ago),
             left_ms: until.map_or(0, |until| millis(until.saturating_duration_since(now))),
             why: self.why.as_ref().map(ToString::to_string),
@@ -57,13 +57,14 @@ impl Health {
         let since = learned.since_ms.map(ago);
         let (out_since, until) = (since.unwrap_or(now), now + Duration::from_millis(learned.left_ms));
         let all = [
-            Condition::Unreachable { since: out_since },
-            Condition::Ejected { since: out_since, until },
-            Condition::Trial { since: out_since, until },
+            ByRequests::Unreachable { since: out_since },
+            ByRequests::Ejected { since: out_since, until },
+            ByRequests::Trial { since: out_since, until },
         ];
-        let condition = all.into_iter().find(|condition| condition.id() == learned.condition);
-        let condition = condition.unwrap_or(Condition::Up { since });
-        let is_up = matches!(condition, Condition::Up { .. });
+        let condition =
+            all.into_iter().find(|condition| Condition::from(*condition).id() == learned.condition);
+        let condition = condition.unwrap_or(ByRequests::Up { since });
+        let is_up = matches!(condition, ByRequests::Up { .. });
         let down =
             learned.down_ms.filter(|_| is_checked).map(|down| (ago(down), learned.down_why.as_str().into()));
         Health {
