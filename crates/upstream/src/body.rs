@@ -3,6 +3,7 @@
 //! A body is never collected here. A source lends its next piece, a sink takes what it can, and what it cannot take
 //! stays in the source: that is the backpressure, and the bound on memory.
 
+use std::convert::Infallible;
 use std::io;
 use std::task::{Context, Poll, ready};
 
@@ -58,6 +59,32 @@ pub trait Source {
 
     /// Trailers, after the end.
     fn trailers(&self) -> Option<&Fields>;
+}
+
+/// A body without a byte.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Empty;
+
+impl Source for Empty {
+    type Failure = Infallible;
+
+    fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Offer, Infallible>> {
+        Poll::Ready(Ok(Offer::End))
+    }
+
+    fn piece(&self) -> &[u8] {
+        &[]
+    }
+
+    fn consume(&mut self, _: usize) {}
+
+    fn take(&mut self, _: usize) -> Bytes {
+        Bytes::new()
+    }
+
+    fn trailers(&self) -> Option<&Fields> {
+        None
+    }
 }
 
 /// The decoding side of an HTTP/1 body: works on a connection's transport and read buffer.

@@ -352,35 +352,10 @@ impl Source for Http1 {
 mod tests {
     use super::*;
     use crate::io::Socket;
-    use std::convert::Infallible;
     use std::future::poll_fn;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use wire::RequestHead;
-
-    struct Nothing;
-
-    impl Source for Nothing {
-        type Failure = Infallible;
-
-        fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Offer, Infallible>> {
-            Poll::Ready(Ok(Offer::End))
-        }
-
-        fn piece(&self) -> &[u8] {
-            b""
-        }
-
-        fn consume(&mut self, _: usize) {}
-
-        fn take(&mut self, _: usize) -> Bytes {
-            Bytes::new()
-        }
-
-        fn trailers(&self) -> Option<&Fields> {
-            None
-        }
-    }
 
     const LIMITS: HeadLimits = HeadLimits { head_bytes: 4096, fields: 20, target_bytes: 0 };
 
@@ -413,7 +388,7 @@ mod tests {
             listener: None,
         };
         connection.start(&request).unwrap();
-        poll_fn(|cx| connection.poll_upload(&mut Nothing, cx)).await.unwrap();
+        poll_fn(|cx| connection.poll_upload(&mut crate::body::Empty, cx)).await.unwrap();
     }
 
     /// A connection that has served a request and idles, and the other end of it.

@@ -1,17 +1,15 @@
 //! One check on a connection of its own, made like every other to the target: TLS, PROXY header, Unix sockets, uwsgi.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use model::gateway::{CheckKind, Scheme};
 use model::{Fault, Method, Phase};
 use wire::http1::HeadLimits;
-use wire::{Fields, Framing, RequestHead, ResponseHead};
+use wire::{Framing, RequestHead, ResponseHead};
 
 use super::{Failed, http2};
-use crate::body::{Offer, Source};
+use crate::body::{Empty, Offer, Source};
 use crate::connection::{Request, UploadFailure};
 use crate::dial::{DialTimes, Dialed, Purpose, dial};
 use crate::failure::Failure;
@@ -97,7 +95,7 @@ fn poll_answer(
     response: &mut ResponseHead,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), Failure>> {
-    if let Poll::Ready(Err(UploadFailure::Upstream(failure))) = connection.poll_upload(&mut Nothing, cx) {
+    if let Poll::Ready(Err(UploadFailure::Upstream(failure))) = connection.poll_upload(&mut Empty, cx) {
         return Poll::Ready(Err(failure));
     }
     loop {
@@ -117,29 +115,4 @@ fn request(host: &str) -> Option<RequestHead> {
     let limits = HeadLimits { head_bytes: 64 << 10, fields: 16, target_bytes: 32 << 10 };
     let mut head = RequestHead::default();
     wire::parse_request(text.as_bytes(), &limits, &mut head).ok().flatten().map(|_| head)
-}
-
-/// A body without a byte.
-struct Nothing;
-
-impl Source for Nothing {
-    type Failure = Infallible;
-
-    fn poll_piece(&mut self, _: &mut Context<'_>) -> Poll<Result<Offer, Infallible>> {
-        Poll::Ready(Ok(Offer::End))
-    }
-
-    fn piece(&self) -> &[u8] {
-        &[]
-    }
-
-    fn consume(&mut self, _: usize) {}
-
-    fn take(&mut self, _: usize) -> Bytes {
-        Bytes::new()
-    }
-
-    fn trailers(&self) -> Option<&Fields> {
-        None
-    }
 }
