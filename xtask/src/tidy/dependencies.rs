@@ -18,6 +18,8 @@ const FORBIDDEN: &[(&str, &str, &str)] = &[
     ("admin", "wire", "the management API is served by axum"),
     ("policy", "store", "a policy never reads a database while a request waits"),
     ("proxy", "config", "the data plane is handed checked parts and parses nothing"),
+    ("doctor", "probe", "what is seen and what it means are apart; tests of pages bring them together"),
+    ("probe", "doctor", "an observation knows no cause"),
     ("proxy", "doctor", "the data plane records what happened; it does not explain it"),
     ("proxy", "store", "a record never delays a request"),
     ("upstream", "config", "the HTTP client is handed checked parts and parses nothing"),
@@ -29,8 +31,12 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
     ("anyhow", &["clearway", "xtask"], "a library has one error enum per boundary"),
     ("clap", &["clearway"], "only the binary has a command line"),
     ("rusqlite", &["store"], "only the store names the database"),
-    ("rustls", &["proxy", "testkit", "upstream"], "TLS is named in the listener and the dialler only"),
-    ("saphyr-parser", &["config"], "only config reads YAML"),
+    (
+        "rustls",
+        &["probe", "proxy", "testkit", "upstream"],
+        "TLS is named in the listener, the dialler and the TLS probe only",
+    ),
+    ("saphyr-parser", &["config", "probe"], "config reads our YAML, probe that of others"),
     ("sqlx", &["store"], "only the store names the database"),
     ("tokio-rustls", &["proxy", "testkit", "upstream"], "TLS is named in the listener and the dialler only"),
 ];

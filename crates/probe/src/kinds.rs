@@ -1,0 +1,141 @@
+//! The kinds of evidence that are not lines of one product's log, with their fields: the words that rules are written in.
+//!
+//! What proxies and servers say in their own words is brought into these where it means the same: a refused connection is
+//! `failure phase=connect how=refused`, whoever says it. Kinds of single log lines stand beside their patterns, in
+//! `parse/<product>.rs`.
+
+/// A kind of evidence.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub fields: &'static [Field],
+}
+
+/// A field of a kind. Durations are seconds, sizes bytes, both as decimal numbers; yes and no are `yes` and `no`; addresses
+/// are `127.0.0.1:8000`, `[::1]:8000`, `unix:/run/app.sock`, or a name with a port.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    pub name: &'static str,
+    pub doc: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:literal $doc:literal { $($field:literal $field_doc:literal)* })*) => {
+        &[$(Kind { name: $name, doc: $doc, fields: &[$(Field { name: $field, doc: $field_doc }),*] }),*]
+    };
+}
+
+/// In the order in which a diagnosis meets them.
+pub const KINDS: &[Kind] = kinds! {
+    "failure" "one request or connection that a proxy could not bring to its end, from its log or Clearway's records" {
+        "proxy" "nginx, apache, haproxy, envoy, caddy, traefik, mod_wsgi, clearway"
+        "phase" "resolve, select, connect, tls, send, head, body, client"
+        "how" "refused, timeout, reset, closed (an end without a byte), truncated (an end within the answer), broken-pipe, \
+               unreachable-host, unreachable-network, no-file, permission, queue-full, no-ports, no-descriptors, no-connections, \
+               no-space, header-too-big, invalid-header, duplicate-length, length-and-chunked, invalid-length, invalid-chunk, \
+               not-http, wrong-version (TLS to plain text), handshake, verify, expired, name-mismatch, unknown-name, \
+               not-found, server-failed, no-resolver, no-live, overflow, frame-too-large, goaway, early-response, aborted, \
+               body-too-large, header-too-big-request, invalid-request, disabled, other"
+        "errno" "the number of the system's error, where one was told"
+        "upstream" "the address that was tried, or the name of the group where none was"
+        "group" "the name of the group of upstreams"
+        "scheme" "http, https, uwsgi, fastcgi, grpc, ws"
+        "method" "of the request"
+        "uri" "of the request, without its query"
+        "host" "that the client asked for"
+        "server" "the name of the site"
+        "status" "what the client got"
+        "elapsed" "seconds from the start of the request, or of the attempt where that is told"
+        "connection" "the number the proxy gave the client's connection"
+        "pid" "of the proxy's worker"
+        "reused" "yes where the connection to the upstream had served a request before"
+        "idle" "how long a reused connection had been idle"
+        "end" "fin or rst: how the upstream ended the connection"
+        "sent" "bytes of the request that were written"
+        "received" "bytes of the answer that were read"
+        "limit" "the time limit that was reached"
+        "flags" "HAProxy's or Envoy's own letters"
+        "name" "the name that could not be resolved"
+        "detail" "the proxy's own words for what went wrong, or the number of a verify error"
+    }
+    "request" "one request of an access log that failed, was cut or took long; those that went well are counted in `traffic`" {
+        "proxy" "as in `failure`, or the server: gunicorn, uvicorn, uwsgi"
+        "status" "what the client got; 009 is nginx's for an answer without a status line"
+        "upstream-status" "what each attempt got, as `502, 200`"
+        "method" "" "uri" "without its query" "host" "" "upstream" "each attempt's address, as `a, b`"
+        "elapsed" "of the request" "upstream-elapsed" "of the last attempt" "header-time" "until the upstream's head, - if there was none"
+        "bytes" "sent to the client" "flags" "as in `failure`" "pid" "of the worker"
+        "own" "yes where the upstream itself sent this status"
+    }
+    "traffic" "the requests of an access log, counted" {
+        "proxy" "" "uri" "where it is about one path" "requests" "how many" "failed" "with 5xx" "from" "the first" "to" "the last"
+        "median" "elapsed" "p95" "elapsed" "last-good" "the time of the last one that went well" "last-failed" "the time of the last one with 5xx"
+    }
+    "read" "something was read whole for a time, so that what is not in it did not happen" {
+        "what" "proxy-log, access-log, server-log, kernel-log, dependency-log, sockets, processes, configuration, containers"
+        "product" "whose log or configuration" "path" "" "from" "the first moment" "to" "the last moment" "lines" "how many"
+    }
+    "software" "a product of a version" {
+        "product" "nginx, gunicorn, python, redis-py, openssl ..." "version" "as 1.22.1" "role" "proxy, server, dependency, library, system" "pid" ""
+    }
+    "setting" "a setting of a proxy, server or unit that is in force, at its place" {
+        "product" "" "role" "proxy, server, unit, workload, system"
+        "name" "one name for all products, see `parse/setup.rs`" "value" "" "default" "yes where nobody set it"
+        "target" "the upstream address that it is about" "bind" "the address that the server serves" "group" "the upstream group" "uri" "the location" "pid" ""
+    }
+    "target" "an address that the proxy sends to, looked up in the socket table" {
+        "addr" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""
+        "queue" "connections that wait to be accepted" "backlog" "how many may" "age" "of the process" "netns" "own or other" "busy" "workers with a request" "workers" ""
+    }
+    "stray-listener" "a Python server listens where no proxy sends" { "bind" "" "pid" "" "product" "" "by" "" "age" "" "netns" "" }
+    "socket-file" "the path of a Unix socket" {
+        "addr" "unix:PATH" "exists" "" "is-socket" "" "listening" "" "mode" "in octal" "owner" "" "reachable" "whether the proxy's user may connect"
+        "blocked-by" "the folder or socket that forbids it" "seen-by-proxy" "no where the proxy has another view of the file system"
+    }
+    "process" "a process of the chain" {
+        "pid" "" "ppid" "" "product" "" "role" "master, worker, proxy, single" "state" "R, S, D, T, Z" "age" "" "rss" "" "threads" "" "cpu" "share of a core"
+        "fds" "" "fds-max" "" "closing" "sockets in CLOSE_WAIT" "wchan" "" "blocked-in" "recv, accept, poll, lock, sleep, disk, running" "cgroup" "" "bind" "" "name" ""
+    }
+    "no-process" "no process of the product runs" { "product" "" "unit" "" }
+    "stack" "what a thread of a worker does" {
+        "pid" "" "thread" "" "main" "" "function" "" "file" "" "line" "" "blocked-in" "as in `process`" "library" "the module that waits: psycopg2, requests, redis, threading" "gil" "" "same" "how many threads stand there"
+    }
+    "peer" "an open connection of a worker to a dependency" {
+        "pid" "" "addr" "" "product" "" "state" "" "age" "" "idle" "" "retransmits" "" "unacked" "" "shared-by" "how many workers hold the same socket"
+    }
+    "cgroup" "the limits of the group a server runs in" {
+        "path" "" "memory" "" "memory-max" "" "oom-kills" "" "pids" "" "pids-max" "" "throttled" "share of periods" "frozen" "" "pid" ""
+    }
+    "counter" "a counter of the kernel" { "name" "as TcpExtListenOverflows" "value" "since boot" "delta" "while the doctor looked" }
+    "pressure" "the share of time in which tasks waited (PSI)" { "resource" "cpu, memory, io" "some" "of the last 10 s" "full" "of the last 10 s" }
+    "ports" "connections to one address against the ports there are" { "addr" "" "used" "" "max" "" "waiting" "in TIME_WAIT" }
+    "disk" "a file system that the chain writes to" { "path" "" "what" "proxy-temp, client-body, app, log" "free" "" "free-inodes" "" "reason" "" }
+    "neighbour" "an entry of the neighbour table" { "addr" "" "state" "" }
+    "firewall" "a rule that matched while the doctor connected" { "addr" "" "verdict" "drop, reject, accept" "rule" "" "delta" "packets" }
+    "conntrack" "the table of tracked connections" { "count" "" "max" "" }
+    "clock" "a source's clock against the others" { "of" "" "offset" "" }
+    "unit" "a systemd unit" { "name" "" "state" "active, failed, activating" "result" "" "restarts" "" "status" "of its exit" "pid" "" }
+    "container" "a container" { "name" "" "state" "" "exit-code" "" "oom-killed" "" "health" "" "restarts" "" "network" "" "addr" "" }
+    "dns-probe" "a name asked for" {
+        "name" "" "via" "proxy (its resolver) or libc" "resolver" "" "result" "ok, nxdomain, servfail, refused, timeout, unreachable" "addresses" "" "elapsed" "" "ttl" ""
+        "first" "the family of the first address: 4 or 6" "stale" "addresses of failures that are no longer among the answers"
+    }
+    "tcp-probe" "a connection tried" {
+        "addr" "" "from" "here, or the proxy's network namespace" "result" "open, refused, timeout, unreachable-host, unreachable-network, permission, no-file, queue-full" "errno" "" "elapsed" ""
+    }
+    "tls-probe" "a TLS handshake tried" {
+        "addr" "" "sni" "the name sent, or none" "result" "ok, plain, alert, closed, verify, expired, name-mismatch, not-yet" "alert" "" "not-after" "" "names" "" "issuer" "" "version" "" "same" "whether it is the certificate of the other probe"
+    }
+    "http-probe" "a request made" {
+        "via" "direct or proxy" "addr" "" "method" "" "uri" "" "scheme" "" "status" ""
+        "result" "ok, closed, reset, timeout, not-http, truncated, invalid-header, no-status, refused, error"
+        "server" "the field Server" "generator" "who wrote the answer: nginx, apache, haproxy, envoy, caddy, gunicorn, uvicorn, hypercorn, uwsgi, app ..."
+        "head-bytes" "" "lengths" "how many Content-Length" "chunked" "" "keep-alive" "" "elapsed" "" "trivial" "yes where it is not the path that failed"
+    }
+    "idle-probe" "a connection left idle" { "addr" "" "closed-after" "" "end" "fin or rst" "open-after" "" }
+    "postgres.blocked" "a session that waits for another" { "pid" "" "by" "" "wait" "" "age" "" "query" "without literals" "blocker-state" "" "blocker-age" "" }
+    "postgres.sessions" "sessions of the server" { "active" "" "idle-in-transaction" "" "total" "" "max" "" "oldest-query" "" "oldest-transaction" "" "recovery" "" "started" "" "addr" "" }
+    "redis.info" "what Redis says of itself" { "addr" "" "used" "" "max" "" "policy" "" "clients" "" "max-clients" "" "role" "" "loading" "" "blocked" "" "last-save" "" }
+    "rabbitmq.status" "what RabbitMQ says of itself" { "memory-alarm" "" "disk-alarm" "" "blocked-connections" "" }
+};

@@ -1,0 +1,9 @@
+//! What can be seen of a chain of proxy, server and dependencies: logs, configurations, processes, sockets and probes of
+//! them, each observation as [`model::Evidence`].
+//!
+//! Parsers are pure; readers are thin. Nothing here knows a cause or a rule: what an observation means is for `doctor`.
+
+mod kinds;
+pub mod parse;
+
+pub use kinds::{Field, KINDS, Kind};
