@@ -27,7 +27,7 @@ macro_rules! kinds {
 }
 
 /// In the order in which a diagnosis meets them.
-pub const KINDS: &[Kind] = kinds! {
+const SHARED: &[Kind] = kinds! {
     "failure" "one request or connection that a proxy could not bring to its end, from its log or Clearway's records" {
         "proxy" "nginx, apache, haproxy, envoy, caddy, traefik, mod_wsgi, clearway"
         "phase" "resolve, select, connect, tls, send, head, body, client"
@@ -139,3 +139,8 @@ pub const KINDS: &[Kind] = kinds! {
     "redis.info" "what Redis says of itself" { "addr" "" "used" "" "max" "" "policy" "" "clients" "" "max-clients" "" "role" "" "loading" "" "blocked" "" "last-save" "" }
     "rabbitmq.status" "what RabbitMQ says of itself" { "memory-alarm" "" "disk-alarm" "" "blocked-connections" "" }
 };
+
+/// Every kind of evidence that is yielded.
+pub fn kinds() -> impl Iterator<Item = &'static Kind> {
+    SHARED.iter()
+}

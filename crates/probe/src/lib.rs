@@ -6,4 +6,4 @@
 mod kinds;
 pub mod parse;
 
-pub use kinds::{Field, KINDS, Kind};
+pub use kinds::{Field, Kind, kinds};
