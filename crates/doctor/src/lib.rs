@@ -18,6 +18,7 @@
 mod catalogue;
 mod clause;
 mod diagnose;
+pub mod fault;
 mod hypothesis;
 mod page;
 mod rule;

@@ -4,6 +4,8 @@
 
 #[path = "doctor/confusion.rs"]
 mod confusion;
+#[path = "doctor/faults.rs"]
+mod faults;
 #[path = "doctor/input.rs"]
 mod input;
 #[path = "doctor/pages.rs"]

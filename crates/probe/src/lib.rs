@@ -5,5 +5,6 @@
 
 mod kinds;
 pub mod parse;
+pub mod redact;
 
 pub use kinds::{Field, Kind, kinds};
