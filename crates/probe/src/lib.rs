@@ -3,6 +3,7 @@
 //!
 //! Parsers are pure; readers are thin. Nothing here knows a cause or a rule: what an observation means is for `doctor`.
 
+pub mod bundle;
 mod kinds;
 pub mod parse;
 pub mod redact;
