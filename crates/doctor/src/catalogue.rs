@@ -50,11 +50,6 @@ impl Catalogue {
                 }
             }
         }
-        for page in pages.values() {
-            for next in page.rule.leads_to.iter().filter(|next| !pages.contains_key(*next)) {
-                problems.push(format!("{}: leads to '{next}', which has no page", page.id));
-            }
-        }
         if problems.is_empty() { Ok(Catalogue { pages }) } else { Err(CatalogueError(problems)) }
     }
 
@@ -68,7 +63,7 @@ impl Catalogue {
     }
 
     /// What follows from a cause, nearest first, without itself.
-    pub(crate) fn consequences<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+    pub fn consequences<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut seen = BTreeSet::from([id]);
         let mut order = Vec::new();
         let mut due = VecDeque::from([id]);

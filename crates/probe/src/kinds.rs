@@ -56,7 +56,7 @@ const SHARED: &[Kind] = kinds! {
         "received" "bytes of the answer that were read"
         "limit" "the time limit that was reached"
         "flags" "HAProxy's or Envoy's own letters"
-        "name" "the name that could not be resolved"
+        "name" "the name that could not be resolved" "client" "the client's address" "retries" "attempts after the first"
         "detail" "the proxy's own words for what went wrong, or the number of a verify error"
     }
     "request" "one request of an access log that failed, was cut or took long; those that went well are counted in `traffic`" {
@@ -113,7 +113,7 @@ const SHARED: &[Kind] = kinds! {
     "disk" "a file system that the chain writes to" { "path" "" "what" "proxy-temp, client-body, app, log" "free" "" "free-inodes" "" "reason" "" }
     "neighbour" "an entry of the neighbour table" { "addr" "" "state" "" }
     "firewall" "a rule that matched while the doctor connected" { "addr" "" "verdict" "drop, reject, accept" "rule" "" "delta" "packets" }
-    "conntrack" "the table of tracked connections" { "count" "" "max" "" }
+    "conntrack" "the table of tracked connections" { "entries" "" "max" "" }
     "clock" "a source's clock against the others" { "of" "" "offset" "" }
     "unit" "a systemd unit" { "name" "" "state" "active, failed, activating" "result" "" "restarts" "" "status" "of its exit" "pid" "" }
     "container" "a container" { "name" "" "state" "" "exit-code" "" "oom-killed" "" "health" "" "restarts" "" "network" "" "addr" "" }
@@ -136,11 +136,22 @@ const SHARED: &[Kind] = kinds! {
     "idle-probe" "a connection left idle" { "addr" "" "closed-after" "" "end" "fin or rst" "open-after" "" }
     "postgres.blocked" "a session that waits for another" { "pid" "" "by" "" "wait" "" "age" "" "query" "without literals" "blocker-state" "" "blocker-age" "" }
     "postgres.sessions" "sessions of the server" { "active" "" "idle-in-transaction" "" "total" "" "max" "" "oldest-query" "" "oldest-transaction" "" "recovery" "" "started" "" "addr" "" }
+    "network-policy" "a rule outside of both machines that covers an address" { "addr" "" "name" "" "kind" "NetworkPolicy, security group" "allows" "yes or no" }
+    "k8s.pod" "a pod" {
+        "name" "" "namespace" "" "addr" "its address, with the port of the service where one is known" "ready" "" "phase" "" "restarts" "" "age" "" "reason" "of its last end, as OOMKilled" "exit-code" "of its last end"
+        "state" "running, waiting, terminated, terminating" "waiting" "as CrashLoopBackOff" "readiness" "yes where it has a readiness probe" "startup" "" "liveness" "" "pre-stop" "" "grace" "terminationGracePeriodSeconds"
+        "shell" "yes where its process 1 is a shell that does not pass signals on" "image" "" "node" "" "owner" "" "service" "" "listens" "ports of its containers" "bind-loopback" "" "ready-after" "from start to ready" }
+    "k8s.event" "an event of the cluster" { "reason" "as Killing, Unhealthy" "object" "kind and name" "count" "" "message" "" "node" "" }
+    "k8s.service" "a service" { "name" "" "namespace" "" "port" "" "target-port" "" "selector" "" "endpoints" "addresses that are ready" "not-ready" "addresses that are not" "matches" "pods that the selector finds" "port-open" "no where no container of the pods declares the target port" }
+    "k8s.workload" "a deployment or stateful set" { "name" "" "namespace" "" "replicas" "" "available" "" "max-unavailable" "" "max-surge" "" "age" "of the newest revision" "rolling" "yes while it is being replaced" "strategy" "" }
+    "k8s.ingress" "an ingress" { "name" "" "namespace" "" "host" "" "uri" "" "service" "" "port" "" "class" "" }
+    "edge.request" "a request in the log of a content network or load balancer in front" {
+        "edge" "cloudflare, alb, gcp" "status" "what the client got" "origin-status" "what the upstream gave, where it gave something" "details" "the edge's own word for what happened" "uri" "" "method" "" "elapsed" "" "target-time" "" "upstream" "" "host" "" }
     "redis.info" "what Redis says of itself" { "addr" "" "used" "" "max" "" "policy" "" "clients" "" "max-clients" "" "role" "" "loading" "" "blocked" "" "last-save" "" }
     "rabbitmq.status" "what RabbitMQ says of itself" { "memory-alarm" "" "disk-alarm" "" "blocked-connections" "" }
 };
 
 /// Every kind of evidence that is yielded.
 pub fn kinds() -> impl Iterator<Item = &'static Kind> {
-    SHARED.iter()
+    SHARED.iter().chain(crate::parse::kinds())
 }

@@ -59,6 +59,20 @@ fn templates_name_only_variables_of_their_rule() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+#[test]
+fn causes_lead_to_causes_that_have_pages_and_to_none_in_a_circle() {
+    let known = Catalogue::causes();
+    let mut problems = Vec::new();
+    for page in known.pages() {
+        let missing = page.rule.leads_to.iter().filter(|next| known.get(next).is_none());
+        problems.extend(missing.map(|next| format!("{}: leads to '{next}', which has no page", page.id)));
+        if known.consequences(&page.id).iter().any(|next| known.consequences(next).contains(&page.id.as_str())) {
+            problems.push(format!("{}: is a consequence of its own consequences", page.id));
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
 fn clauses(page: &Page) -> impl Iterator<Item = &Clause> {
     let rule = &page.rule;
     rule.statements

@@ -1,0 +1,181 @@
+//! Caddy's logs (JSON) and Traefik's, whose errors are those of Go's net/http.
+//!
+//! Caddy: `logger` is `http.log.error...` with the error of Go as `msg`, or `http.log.access...` (Caddy documentation, "log").
+//! Traefik tells of upstream errors at the level DEBUG only.
+
+use model::evidence::Place;
+use model::{Evidence, Moment};
+use serde_json::Value;
+
+use super::failure::{How, Phase, uri_of};
+use super::{Lines, clock};
+
+/// Words of an error of Go, the phase and what happened: longer ones before their parts.
+const WORDS: &[(&str, Phase, How)] = &[
+    ("no such host", Phase::Resolve, How::NotFound),
+    ("server misbehaving", Phase::Resolve, How::ServerFailed),
+    ("no upstreams available", Phase::Select, How::NoLive),
+    ("no available server", Phase::Select, How::NoLive),
+    ("connect: connection refused", Phase::Connect, How::Refused),
+    ("connect: no such file", Phase::Connect, How::NoFile),
+    ("connect: permission denied", Phase::Connect, How::Permission),
+    ("connect: no route to host", Phase::Connect, How::UnreachableHost),
+    ("connect: network is unreachable", Phase::Connect, How::UnreachableNetwork),
+    ("connect: cannot assign requested address", Phase::Connect, How::NoPorts),
+    ("connect: resource temporarily unavailable", Phase::Connect, How::QueueFull),
+    ("too many open files", Phase::Connect, How::NoDescriptors),
+    ("i/o timeout", Phase::Connect, How::Timeout),
+    ("first record does not look like a TLS handshake", Phase::Tls, How::WrongVersion),
+    ("server gave HTTP response to HTTPS client", Phase::Tls, How::WrongVersion),
+    ("certificate has expired", Phase::Tls, How::Expired),
+    ("certificate is valid for", Phase::Tls, How::NameMismatch),
+    ("x509:", Phase::Tls, How::Verify),
+    ("tls: unrecognized name", Phase::Tls, How::UnknownName),
+    ("tls:", Phase::Tls, How::Handshake),
+    ("timeout awaiting response headers", Phase::Head, How::Timeout),
+    ("aborting with incomplete response", Phase::Body, How::Truncated),
+    ("too many transfer encodings", Phase::Head, How::InvalidHeader),
+    ("unsupported transfer encoding", Phase::Head, How::InvalidHeader),
+    ("bad Content-Length", Phase::Head, How::InvalidLength),
+    ("multiple Content-Length", Phase::Head, How::DuplicateLength),
+    ("malformed MIME header", Phase::Head, How::InvalidHeader),
+    ("malformed HTTP", Phase::Head, How::NotHttp),
+    ("invalid header field", Phase::Head, How::InvalidHeader),
+    ("header list", Phase::Head, How::HeaderTooBig),
+    ("headers exceeded", Phase::Head, How::HeaderTooBig),
+    ("transport connection broken: unexpected EOF", Phase::Head, How::Closed),
+    ("write: broken pipe", Phase::Send, How::BrokenPipe),
+    ("connection reset by peer", Phase::Head, How::Reset),
+    ("context canceled", Phase::Client, How::Aborted),
+    ("EOF", Phase::Head, How::Closed),
+];
+
+pub(crate) fn sniff(line: &str) -> Option<super::Format> {
+    if line.starts_with('{') && line.contains("\"logger\":\"http.") {
+        return Some(super::Format::Caddy);
+    }
+    let traefik = (line.starts_with('{') && line.contains("\"DownstreamStatus\"")) || (line.contains("level=") && line.contains("Bad Gateway"));
+    traefik.then_some(super::Format::Traefik)
+}
+
+pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+    let (mut requests, mut failed, mut last_good): (u64, u64, Option<Moment>) = (0, 0, None);
+    for (number, line) in lines.iter() {
+        let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
+        let time = time(&value, lines.zone);
+        let logger = value.get("logger").and_then(Value::as_str).unwrap_or_default();
+        if logger.starts_with("http.log.access") {
+            requests += 1;
+            match value.get("status").and_then(Value::as_u64) {
+                Some(500..) => failed += 1,
+                _ => last_good = last_good.max(time),
+            }
+        }
+        if let Some(evidence) = caddy(&value, logger) {
+            out.push(evidence.text(line).from("caddy log").at(Place::file(lines.path, number)).time(time));
+        }
+    }
+    if requests > 0 {
+        out.push(
+            Evidence::new("traffic")
+                .with("proxy", "caddy")
+                .with("requests", requests)
+                .with("failed", failed)
+                .with_some("last-good", last_good)
+                .text(format!("{requests} requests, {failed} of them failed"))
+                .from("caddy log")
+                .at(Place::file(lines.path, 0)),
+        );
+    }
+}
+
+fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
+    let text = |name: &str| value.get(name).and_then(Value::as_str);
+    let message = text("msg")?;
+    let of_request = |name: &str| value.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
+    let status = value.get("status").map(Value::to_string);
+    let told = if logger.starts_with("http.log.error") {
+        message
+    } else if logger.starts_with("http.handlers.reverse_proxy") {
+        // `aborting with incomplete response`, with the error beside it.
+        if message.contains("incomplete response") { message } else { text("error")? }
+    } else if logger.starts_with("http.log.access") && value.get("status").and_then(Value::as_u64) == Some(499) {
+        "context canceled"
+    } else {
+        return None;
+    };
+    let (phase, how) = meaning(told)?;
+    let upstream = text("upstream").map(str::to_owned).or_else(|| dialled(told));
+    Some(
+        Evidence::new("failure")
+            .with("proxy", "caddy")
+            .with("phase", phase.name())
+            .with("how", how.name())
+            .with_some("upstream", upstream)
+            .with_some("status", status)
+            .with_some("method", of_request("method"))
+            .with_some("uri", of_request("uri").map(uri_of))
+            .with_some("host", of_request("host"))
+            .with_some("elapsed", value.get("duration").and_then(Value::as_f64))
+            .with_some("name", told.split_once("lookup ").map(|(_, name)| name.split([' ', ':']).next().unwrap_or(name)))
+            .with("detail", told),
+    )
+}
+
+/// Traefik's own log, as `name=value` pairs or JSON.
+pub(crate) fn read_traefik(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+    for (number, line) in lines.iter() {
+        let (told, time) = match serde_json::from_str::<Value>(line) {
+            Ok(value) => {
+                let error = value.get("error").or_else(|| value.get("msg")).and_then(Value::as_str).unwrap_or_default().to_owned();
+                (error, time(&value, lines.zone))
+            }
+            Err(_) => {
+                let error = line.split_once("error=\"").and_then(|(_, rest)| rest.rsplit_once('"')).map(|(error, _)| error);
+                (error.unwrap_or(line).to_owned(), clock::iso(line, lines.zone).map(|(time, _)| time))
+            }
+        };
+        let Some((phase, how)) = meaning(&told) else { continue };
+        out.push(
+            Evidence::new("failure")
+                .with("proxy", "traefik")
+                .with("phase", phase.name())
+                .with("how", how.name())
+                .with_some("upstream", dialled(&told))
+                .with("detail", told)
+                .text(line)
+                .from("traefik log")
+                .at(Place::file(lines.path, number))
+                .time(time),
+        );
+    }
+}
+
+fn meaning(told: &str) -> Option<(Phase, How)> {
+    let (_, phase, how) = WORDS.iter().find(|(word, _, _)| told.contains(word))?;
+    // An answer that stalls is read, not dialled.
+    if *how == How::Timeout && told.starts_with("read ") {
+        return Some((Phase::Head, How::Timeout));
+    }
+    Some((*phase, *how))
+}
+
+/// `dial tcp 127.0.0.1:8000: connect: ...`, `dial unix /run/app.sock: ...`, `read tcp 127.0.0.1:5->127.0.0.1:8000: ...`
+fn dialled(told: &str) -> Option<String> {
+    if let Some((_, rest)) = told.split_once("dial unix ") {
+        return rest.split(": ").next().map(|path| format!("unix:{path}"));
+    }
+    if let Some((_, rest)) = told.split_once("->") {
+        return rest.split(": ").next().map(str::to_owned);
+    }
+    let (_, rest) = told.split_once("dial tcp ")?;
+    rest.split(": ").next().map(str::to_owned)
+}
+
+fn time(value: &Value, zone: clock::Zone) -> Option<Moment> {
+    let time = value.get("ts").or_else(|| value.get("time"))?;
+    match time {
+        Value::String(text) => clock::iso(text, zone).or_else(|| clock::slashed(text, zone)).map(|(time, _)| time),
+        number => number.as_f64().map(|seconds| Moment((seconds * 1000.0) as i64)),
+    }
+}

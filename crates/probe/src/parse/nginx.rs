@@ -1,0 +1,248 @@
+//! nginx's error log, that of ingress-nginx included.
+//!
+//! `2026/11/23 07:06:57 [error] 812#812: *5 MESSAGE while ACTION, client: IP, server: NAME, request: "...", upstream: "...",
+//! host: "..."`. Wording as in ngx_http_upstream.c, ngx_event_connect.c and ngx_http_upstream_round_robin.c.
+
+use model::Evidence;
+use model::evidence::Place;
+
+use super::Lines;
+use super::clock;
+use super::failure::{How, Phase, uri_of};
+
+/// What a message means: words that it has, what happened, and the phase where the words tell more than the action.
+struct Meaning {
+    words: &'static str,
+    how: How,
+    phase: Option<Phase>,
+}
+
+const fn meaning(words: &'static str, how: How) -> Meaning {
+    Meaning { words, how, phase: None }
+}
+
+const fn in_phase(words: &'static str, how: How, phase: Phase) -> Meaning {
+    Meaning { words, how, phase: Some(phase) }
+}
+
+/// The first whose words are in the message counts: longer wordings stand before their parts.
+const MEANINGS: &[Meaning] = &[
+    in_phase("no live upstreams", How::NoLive, Phase::Select),
+    in_phase("does not have any active Endpoint", How::NoLive, Phase::Select),
+    in_phase("upstream server temporarily disabled", How::Disabled, Phase::Select),
+    in_phase("worker_connections are not enough", How::NoConnections, Phase::Connect),
+    meaning("upstream timed out", How::Timeout),
+    meaning("upstream prematurely closed connection", How::Closed),
+    in_phase("upstream prematurely closed stream", How::Closed, Phase::Head),
+    in_phase("upstream sent too big header", How::HeaderTooBig, Phase::Head),
+    in_phase("upstream sent duplicate header line", How::DuplicateLength, Phase::Head),
+    in_phase("\"Content-Length\" and \"Transfer-Encoding\" headers at the same time", How::LengthAndChunked, Phase::Head),
+    in_phase("upstream sent invalid \"Content-Length\"", How::InvalidLength, Phase::Head),
+    in_phase("upstream sent unknown \"Transfer-Encoding\"", How::InvalidHeader, Phase::Head),
+    in_phase("upstream sent invalid chunked response", How::InvalidChunk, Phase::Body),
+    in_phase("upstream sent no valid", How::NotHttp, Phase::Head),
+    in_phase("upstream sent invalid header", How::InvalidHeader, Phase::Head),
+    in_phase("upstream sent too large http2 frame", How::FrameTooLarge, Phase::Head),
+    in_phase("upstream sent goaway", How::Goaway, Phase::Head),
+    in_phase("upstream rejected request with error", How::Goaway, Phase::Head),
+    in_phase("upstream prematurely sent response", How::EarlyResponse, Phase::Tls),
+    in_phase("upstream SSL certificate does not match", How::NameMismatch, Phase::Tls),
+    in_phase("certificate has expired", How::Expired, Phase::Tls),
+    in_phase("upstream SSL certificate verify error", How::Verify, Phase::Tls),
+    in_phase("wrong version number", How::WrongVersion, Phase::Tls),
+    in_phase("unrecognized name", How::UnknownName, Phase::Tls),
+    in_phase("peer closed connection in SSL handshake", How::Closed, Phase::Tls),
+    in_phase("SSL_do_handshake() failed", How::Handshake, Phase::Tls),
+    in_phase("could not be resolved", How::NotFound, Phase::Resolve),
+    in_phase("no resolver defined", How::NoResolver, Phase::Resolve),
+    in_phase("client prematurely closed connection", How::Aborted, Phase::Client),
+    in_phase("client intended to send too large body", How::BodyTooLarge, Phase::Client),
+    in_phase("client sent too long", How::HeaderTooBigRequest, Phase::Client),
+    in_phase("client timed out", How::Timeout, Phase::Client),
+    in_phase("broken header: ", How::InvalidRequest, Phase::Client),
+    meaning("(111: ", How::Refused),
+    meaning("(110: ", How::Timeout),
+    meaning("(113: ", How::UnreachableHost),
+    meaning("(101: ", How::UnreachableNetwork),
+    meaning("(104: ", How::Reset),
+    meaning("(32: ", How::BrokenPipe),
+    meaning("(99: ", How::NoPorts),
+    meaning("(24: ", How::NoDescriptors),
+    meaning("(28: ", How::NoSpace),
+    meaning("(13: ", How::Permission),
+    meaning("(2: ", How::NoFile),
+    meaning("(11: ", How::QueueFull),
+];
+
+/// Words after `while` that tell the phase.
+const ACTIONS: &[(&str, Phase)] = &[
+    ("connecting to upstream", Phase::Connect),
+    ("SSL handshaking to upstream", Phase::Tls),
+    ("sending request to upstream", Phase::Send),
+    ("sending to client", Phase::Client),
+    ("reading response header from upstream", Phase::Head),
+    ("reading upstream", Phase::Body),
+    ("proxying upgraded connection", Phase::Body),
+    ("resolving", Phase::Resolve),
+    ("reading PROXY protocol", Phase::Client),
+    ("reading client request", Phase::Client),
+];
+
+/// Whether the line looks like one of this log.
+pub(crate) fn sniff(line: &str) -> bool {
+    clock::slashed(line, 0).is_some_and(|(_, rest)| rest.starts_with(" ["))
+}
+
+pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+    for (number, line) in lines.iter() {
+        if let Some(evidence) = one(lines, number, line) {
+            out.push(evidence);
+        }
+    }
+}
+
+fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
+    let (time, rest) = clock::slashed(line, lines.zone)?;
+    let (level, rest) = rest.strip_prefix(" [")?.split_once("] ")?;
+    let (process, rest) = rest.split_once(": ")?;
+    let pid = process.split('#').next();
+    let (connection, message) = match rest.strip_prefix('*').and_then(|rest| rest.split_once(' ')) {
+        Some((connection, message)) => (Some(connection), message),
+        None => (None, rest),
+    };
+    let at = |evidence: Evidence| {
+        evidence
+            .with_some("pid", pid)
+            .text(line)
+            .from("nginx error log")
+            .at(Place::file(lines.path, number))
+            .time(Some(time))
+    };
+    if let Some(name) = host_not_found(message) {
+        return Some(at(Evidence::new("nginx.start-refused").with("name", name).with("level", level)));
+    }
+    if level == "notice" {
+        return notice(message).map(at);
+    }
+    let meaning = MEANINGS.iter().find(|meaning| message.contains(meaning.words))?;
+    // A duplicate that nginx only ignores is told at the level warn.
+    if matches!(level, "warn" | "notice" | "debug") && meaning.how != How::Disabled || message.contains(", ignored") {
+        return None;
+    }
+    let phase = phase(message, meaning)?;
+    let upstream = quoted(message, "upstream: \"");
+    let request = quoted(message, "request: \"").unwrap_or_default();
+    let mut words = request.split(' ');
+    let how = how(message, meaning, phase);
+    let mut evidence = Evidence::new("failure")
+        .with("proxy", "nginx")
+        .with("phase", phase.name())
+        .with("how", how.name())
+        .with_some("errno", errno(message))
+        .with_some("connection", connection)
+        .with_some("method", words.next().filter(|method| !method.is_empty()))
+        .with_some("uri", words.next().map(uri_of))
+        .with_some("server", field(message, "server: "))
+        .with_some("client", field(message, "client: "))
+        .with_some("host", quoted(message, "host: \""))
+        .with_some("name", unresolved(message));
+    if let Some(upstream) = upstream {
+        let (scheme, address) = target(upstream);
+        evidence = evidence.with("upstream", address).with_some("scheme", scheme);
+    } else if phase == Phase::Resolve {
+        evidence = evidence.with_some("upstream", unresolved(message));
+    }
+    Some(at(evidence.with("detail", detail(message))))
+}
+
+/// What the action says, unless the message itself tells more.
+fn phase(message: &str, meaning: &Meaning) -> Option<Phase> {
+    if meaning.how == How::NoSpace || (meaning.how == How::Permission && message.starts_with("open()")) {
+        let answer = message.contains("while reading upstream") || message.contains("upstream: \"");
+        return Some(if answer { Phase::Body } else { Phase::Client });
+    }
+    let acted = ACTIONS.iter().find(|(words, _)| message.contains(&format!("while {words}"))).map(|(_, phase)| *phase);
+    match (meaning.phase, acted) {
+        // A certificate is judged after the handshake, which the action already calls reading.
+        (Some(phase), _) => Some(phase),
+        (None, Some(phase)) => Some(phase),
+        // accept4() and socket() without a client have no action.
+        (None, None) if message.starts_with("accept") => Some(Phase::Client),
+        (None, None) => None,
+    }
+}
+
+fn how(message: &str, meaning: &Meaning, phase: Phase) -> How {
+    match (meaning.how, phase) {
+        (How::Closed, Phase::Body) => How::Truncated,
+        (How::NotFound, Phase::Resolve) if message.contains("(2: ") => How::ServerFailed,
+        (How::NotFound, Phase::Resolve) if message.contains("(5: ") => How::Refused,
+        (How::NotFound, Phase::Resolve) if message.contains("(110: ") => How::Timeout,
+        (How::DuplicateLength, _) if !message.to_ascii_lowercase().contains("content-length") => How::InvalidHeader,
+        (how, _) => how,
+    }
+}
+
+/// Start-up and shutdown, from which restarts and reloads are seen.
+fn notice(message: &str) -> Option<Evidence> {
+    let kind = if message.contains("start worker processes") {
+        "nginx.started"
+    } else if message.contains("(SIGHUP) received") {
+        "nginx.reloaded"
+    } else if message.contains("exiting") || message.contains("(SIGTERM) received") {
+        "nginx.stopping"
+    } else {
+        return None;
+    };
+    Some(Evidence::new(kind))
+}
+
+fn host_not_found(message: &str) -> Option<&str> {
+    quoted(message, "host not found in upstream \"")
+}
+
+fn unresolved(message: &str) -> Option<&str> {
+    if let Some((name, _)) = message.split_once(" could not be resolved") {
+        return name.split(' ').next_back();
+    }
+    message.split_once("no resolver defined to resolve ").map(|(_, rest)| rest.split([' ', ',']).next().unwrap_or(rest))
+}
+
+/// The number of the system's error: `(111: Connection refused)`.
+fn errno(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once(" (")?;
+    let (number, _) = rest.split_once(": ")?;
+    (number.len() <= 3 && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())).then_some(number)
+}
+
+/// The number of a verify error, or the message without where it happened.
+fn detail(message: &str) -> &str {
+    if let Some((_, rest)) = message.split_once("verify error: (") {
+        return rest.split(':').next().unwrap_or(rest);
+    }
+    message.split(" while ").next().unwrap_or(message)
+}
+
+/// Scheme and address of `http://127.0.0.1:8000/path`, `http://unix:/run/app.sock:/path`, or a name of a group.
+fn target(upstream: &str) -> (Option<&str>, String) {
+    let (scheme, rest) = match upstream.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, upstream),
+    };
+    if rest.starts_with("unix:") {
+        // The path ends where the URI begins: at a colon.
+        let end = rest.get(5..).and_then(|path| path.find(':')).map_or(rest.len(), |end| end + 5);
+        return (scheme, rest.get(..end).unwrap_or(rest).to_owned());
+    }
+    (scheme, rest.split('/').next().unwrap_or(rest).to_owned())
+}
+
+fn quoted<'a>(message: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = message.split_once(before)?;
+    rest.split('"').next()
+}
+
+fn field<'a>(message: &'a str, before: &str) -> Option<&'a str> {
+    let (_, rest) = message.split_once(before)?;
+    rest.split(',').next().filter(|value| !value.is_empty())
+}
