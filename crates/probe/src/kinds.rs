@@ -81,8 +81,11 @@ const SHARED: &[Kind] = kinds! {
     }
     "setting" "a setting of a proxy, server or unit that is in force, at its place" {
         "product" "" "role" "proxy, server, unit, workload, system"
-        "name" "one name for all products, see `parse/setup.rs`" "value" "" "default" "yes where nobody set it"
-        "target" "the upstream address that it is about" "bind" "the address that the server serves" "group" "the upstream group" "uri" "the location" "pid" ""
+        "name" "one name for all products, see `config/vocabulary.rs`" "value" "unknown where it is only known at run time" "default" "yes where nobody set it"
+        "uncertain" "yes where it may be otherwise at run time"
+        "target" "the upstream address that it is about" "bind" "the address that the server serves, or the listener of a proxy; for a server that a proxy of the same set sends to, the address it is sent to"
+        "proxied" "yes where a proxy of the same set sends to `bind`" "group" "the upstream group" "uri" "the location" "site" "the first name of the site" "unit" "the unit, process type or workload that starts it"
+        "of" "the product that the unit runs" "pid" ""
     }
     "target" "an address that the proxy sends to, looked up in the socket table" {
         "addr" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""

@@ -4,6 +4,7 @@
 //! Parsers are pure; readers are thin. Nothing here knows a cause or a rule: what an observation means is for `doctor`.
 
 pub mod bundle;
+pub mod config;
 mod kinds;
 pub mod parse;
 pub mod redact;
