@@ -187,7 +187,7 @@ fn consequences(catalogue: &Catalogue, root: &Hypothesis<'_>, likely: &[Hypothes
             Some(Consequence {
                 cause: other.page.id.clone(),
                 confidence: other.confidence,
-                summary: fill(&other.page.rule.summary, &other.binding),
+                summary: summary(other),
                 because: cited(other)?,
             })
         })
@@ -203,13 +203,19 @@ fn finding(hypothesis: &Hypothesis<'_>, consequences: Vec<Consequence>, book: &B
         cause: hypothesis.page.id.clone(),
         confidence: hypothesis.confidence,
         layer: hypothesis.page.family.clone(),
-        summary: fill(&hypothesis.page.rule.summary, &hypothesis.binding),
+        summary: summary(hypothesis),
         because: cited(hypothesis)?,
         against: hypothesis.against.iter().map(|evidence| (*evidence).clone()).collect(),
         missing: hypothesis.missing.clone(),
         consequences,
         fix: fix(hypothesis, book),
     })
+}
+
+/// The summary of the case; the sentence of the page where not all of it is known.
+fn summary(hypothesis: &Hypothesis<'_>) -> String {
+    let filled = fill(&hypothesis.page.rule.summary, &hypothesis.binding);
+    if filled.contains('{') { hypothesis.page.title.clone() } else { filled }
 }
 
 fn fix(hypothesis: &Hypothesis<'_>, book: &Book<'_>) -> Fix {

@@ -25,7 +25,6 @@ use model::{Evidence, Moment};
 use crate::kinds::{Field, Kind};
 use pattern::Table;
 
-
 /// Lines that are looked at before a format is decided on.
 const SNIFFED_LINES: usize = 60;
 /// A longer line is cut: no log of these products writes one that matters beyond it.
@@ -131,7 +130,9 @@ pub fn read(format: Format, lines: &Lines<'_>) -> Vec<Evidence> {
         Format::Alb => edge_lines(lines, edge::alb, &mut out),
         Format::Cloudflare => edge_lines(lines, edge::cloudflare, &mut out),
         Format::Gcp => edge_lines(lines, edge::gcp, &mut out),
-        Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => access::read(lines, format, &mut out),
+        Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => {
+            access::read(lines, format, &mut out)
+        }
         Format::ApacheError => apache::read(lines, &mut out),
         Format::Caddy => caddy::read(lines, &mut out),
         Format::Traefik => caddy::read_traefik(lines, &mut out),
@@ -139,7 +140,9 @@ pub fn read(format: Format, lines: &Lines<'_>) -> Vec<Evidence> {
         Format::Haproxy => haproxy::read(lines, &mut out),
         Format::NginxError => nginx::read(lines, &mut out),
         Format::Kernel | Format::Systemd => system::read(lines, &mut out),
-        Format::Mysql | Format::Postgres | Format::Rabbitmq | Format::Redis => dependency::read(lines, format, &mut out),
+        Format::Mysql | Format::Postgres | Format::Rabbitmq | Format::Redis => {
+            dependency::read(lines, format, &mut out)
+        }
         Format::Daphne | Format::Gunicorn | Format::Hypercorn | Format::Uvicorn | Format::Uwsgi => {
             server::read(lines, format, &mut out);
         }
@@ -230,9 +233,17 @@ const NGINX: &[Kind] = &[
     Kind {
         name: "nginx.start-refused",
         doc: "nginx did not start, or kept its old configuration, because a name in it does not resolve",
-        fields: &[Field { name: "name", doc: "that was not found" }, Field { name: "level", doc: "" }, pattern::PID],
+        fields: &[
+            Field { name: "name", doc: "that was not found" },
+            Field { name: "level", doc: "" },
+            pattern::PID,
+        ],
     },
     Kind { name: "nginx.started", doc: "worker processes were started", fields: &[pattern::PID] },
     Kind { name: "nginx.reloaded", doc: "a reload was asked for", fields: &[pattern::PID] },
-    Kind { name: "nginx.stopping", doc: "it stops, or an old worker ends after a reload", fields: &[pattern::PID] },
+    Kind {
+        name: "nginx.stopping",
+        doc: "it stops, or an old worker ends after a reload",
+        fields: &[pattern::PID],
+    },
 ];

@@ -59,14 +59,34 @@ fn templates_name_only_variables_of_their_rule() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
+/// Causes that others lead to and that have no page yet; may only shrink.
+const COMING: &[&str] = &[
+    "app-exception",
+    "app-slow-endpoint",
+    "app-startup-dependency-down",
+    "graceful-timeout-exceeded",
+    "no-endpoints-k8s",
+    "no-live-upstreams",
+    "workers-saturated",
+    "wsgi-oserror-escape",
+];
+
 #[test]
 fn causes_lead_to_causes_that_have_pages_and_to_none_in_a_circle() {
     let known = Catalogue::causes();
     let mut problems = Vec::new();
     for page in known.pages() {
-        let missing = page.rule.leads_to.iter().filter(|next| known.get(next).is_none());
+        let missing = page
+            .rule
+            .leads_to
+            .iter()
+            .filter(|next| known.get(next).is_none() && !COMING.contains(&next.as_str()));
         problems.extend(missing.map(|next| format!("{}: leads to '{next}', which has no page", page.id)));
-        if known.consequences(&page.id).iter().any(|next| known.consequences(next).contains(&page.id.as_str())) {
+        if known
+            .consequences(&page.id)
+            .iter()
+            .any(|next| known.consequences(next).contains(&page.id.as_str()))
+        {
             problems.push(format!("{}: is a consequence of its own consequences", page.id));
         }
     }

@@ -44,10 +44,17 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
     for (number, line) in lines.iter() {
         let Some(request) = one(line, lines.zone) else { continue };
         count.add(&request);
-        let failed = matches!(request.status.as_bytes().first(), Some(b'5' | b'0')) || request.status == "499";
+        let failed =
+            matches!(request.status.as_bytes().first(), Some(b'5' | b'0')) || request.status == "499";
         let retried = request.upstream_status.as_ref().is_some_and(|statuses| statuses.contains(','));
         if failed || retried || request.elapsed.is_some_and(|elapsed| elapsed >= SLOW_SECONDS) {
-            out.push(evidence(&request, proxy).text(line).from(source).at(Place::file(lines.path, number)).time(request.time));
+            out.push(
+                evidence(&request, proxy)
+                    .text(line)
+                    .from(source)
+                    .at(Place::file(lines.path, number))
+                    .time(request.time),
+            );
         }
     }
     count.finish(lines, proxy, source, out);
@@ -70,7 +77,10 @@ fn evidence(request: &Request<'_>, proxy: &'static str) -> Evidence {
         .with_some("upstream", request.upstream.as_ref().filter(|value| *value != "-"))
         .with_some("upstream-status", request.upstream_status.as_ref().filter(|value| *value != "-"))
         .with_some("elapsed", request.elapsed)
-        .with_some("upstream-elapsed", request.upstream_elapsed.as_ref().map(last).filter(|value| value != "-"))
+        .with_some(
+            "upstream-elapsed",
+            request.upstream_elapsed.as_ref().map(last).filter(|value| value != "-"),
+        )
         .with_some("header-time", request.header_time.as_ref().map(last))
         .with_some("bytes", request.bytes.as_ref())
         .with_some("own", own)
@@ -134,7 +144,10 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
             let mut end = value.find(' ').unwrap_or(value.len());
             while value.get(..end).is_some_and(|taken| taken.ends_with([',', ':'])) && end < value.len() {
                 let after = end + 1;
-                end = value.get(after..).and_then(|more| more.find(' ')).map_or(value.len(), |more| after + more);
+                end = value
+                    .get(after..)
+                    .and_then(|more| more.find(' '))
+                    .map_or(value.len(), |more| after + more);
             }
             let (value, after) = value.split_at(end);
             rest = after;
@@ -152,7 +165,10 @@ fn json(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
             Value::Number(number) => number.to_string(),
             _ => continue,
         };
-        if matches!(name.as_str(), "time" | "timestamp" | "time_iso8601" | "@timestamp" | "ts" | "time_local" | "msec") {
+        if matches!(
+            name.as_str(),
+            "time" | "timestamp" | "time_iso8601" | "@timestamp" | "ts" | "time_local" | "msec"
+        ) {
             request.time = request.time.or_else(|| any_time(&text, zone));
         } else {
             set(&mut request, &name, Cow::Owned(text));

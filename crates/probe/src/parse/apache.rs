@@ -73,12 +73,24 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
                 python::Taken::Not => out.extend(traceback.take().and_then(Traceback::finish)),
             }
         }
-        if let Some(begun) = Traceback::begin(lines.path, number, head.message, Some(head.time), "apache error log", head.pid) {
+        if let Some(begun) =
+            Traceback::begin(lines.path, number, head.message, Some(head.time), "apache error log", head.pid)
+        {
             traceback = Some(begun);
         } else if let Some(evidence) = failure(&head).or_else(|| TABLE.read(head.message)) {
             let evidence = evidence.with_some("pid", head.pid);
-            let evidence = if evidence.kind == "modwsgi.unreachable" { evidence.with_some("errno", head.errno) } else { evidence };
-            out.push(evidence.text(line).from("apache error log").at(Place::file(lines.path, number)).time(Some(head.time)));
+            let evidence = if evidence.kind == "modwsgi.unreachable" {
+                evidence.with_some("errno", head.errno)
+            } else {
+                evidence
+            };
+            out.push(
+                evidence
+                    .text(line)
+                    .from("apache error log")
+                    .at(Place::file(lines.path, number))
+                    .time(Some(head.time)),
+            );
         }
     }
     out.extend(traceback.and_then(Traceback::finish));

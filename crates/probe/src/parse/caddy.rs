@@ -54,7 +54,8 @@ pub(crate) fn sniff(line: &str) -> Option<super::Format> {
     if line.starts_with('{') && line.contains("\"logger\":\"http.") {
         return Some(super::Format::Caddy);
     }
-    let traefik = (line.starts_with('{') && line.contains("\"DownstreamStatus\"")) || (line.contains("level=") && line.contains("Bad Gateway"));
+    let traefik = (line.starts_with('{') && line.contains("\"DownstreamStatus\""))
+        || (line.contains("level=") && line.contains("Bad Gateway"));
     traefik.then_some(super::Format::Traefik)
 }
 
@@ -92,14 +93,17 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
 fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let message = text("msg")?;
-    let of_request = |name: &str| value.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
+    let of_request =
+        |name: &str| value.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
     let status = value.get("status").map(Value::to_string);
     let told = if logger.starts_with("http.log.error") {
         message
     } else if logger.starts_with("http.handlers.reverse_proxy") {
         // `aborting with incomplete response`, with the error beside it.
         if message.contains("incomplete response") { message } else { text("error")? }
-    } else if logger.starts_with("http.log.access") && value.get("status").and_then(Value::as_u64) == Some(499) {
+    } else if logger.starts_with("http.log.access")
+        && value.get("status").and_then(Value::as_u64) == Some(499)
+    {
         "context canceled"
     } else {
         return None;
@@ -117,7 +121,10 @@ fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
             .with_some("uri", of_request("uri").map(uri_of))
             .with_some("host", of_request("host"))
             .with_some("elapsed", value.get("duration").and_then(Value::as_f64))
-            .with_some("name", told.split_once("lookup ").map(|(_, name)| name.split([' ', ':']).next().unwrap_or(name)))
+            .with_some(
+                "name",
+                told.split_once("lookup ").map(|(_, name)| name.split([' ', ':']).next().unwrap_or(name)),
+            )
             .with("detail", told),
     )
 }
@@ -127,11 +134,19 @@ pub(crate) fn read_traefik(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
     for (number, line) in lines.iter() {
         let (told, time) = match serde_json::from_str::<Value>(line) {
             Ok(value) => {
-                let error = value.get("error").or_else(|| value.get("msg")).and_then(Value::as_str).unwrap_or_default().to_owned();
+                let error = value
+                    .get("error")
+                    .or_else(|| value.get("msg"))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+                    .to_owned();
                 (error, time(&value, lines.zone))
             }
             Err(_) => {
-                let error = line.split_once("error=\"").and_then(|(_, rest)| rest.rsplit_once('"')).map(|(error, _)| error);
+                let error = line
+                    .split_once("error=\"")
+                    .and_then(|(_, rest)| rest.rsplit_once('"'))
+                    .map(|(error, _)| error);
                 (error.unwrap_or(line).to_owned(), clock::iso(line, lines.zone).map(|(time, _)| time))
             }
         };
@@ -175,7 +190,9 @@ fn dialled(told: &str) -> Option<String> {
 fn time(value: &Value, zone: clock::Zone) -> Option<Moment> {
     let time = value.get("ts").or_else(|| value.get("time"))?;
     match time {
-        Value::String(text) => clock::iso(text, zone).or_else(|| clock::slashed(text, zone)).map(|(time, _)| time),
+        Value::String(text) => {
+            clock::iso(text, zone).or_else(|| clock::slashed(text, zone)).map(|(time, _)| time)
+        }
         number => number.as_f64().map(|seconds| Moment((seconds * 1000.0) as i64)),
     }
 }

@@ -7,7 +7,8 @@ use model::Moment;
 /// Seconds that local time is ahead of UTC.
 pub(crate) type Zone = i64;
 
-const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
 /// `2026/11/23 07:06:57`, as nginx's error log; the rest of the text comes with it.
 pub(crate) fn slashed(text: &str, zone: Zone) -> Option<(Moment, &str)> {
@@ -150,7 +151,10 @@ mod tests {
         check(asctime("Mon Nov  3 07:06:57 2026 - x", 0), "2026-11-03T07:06:57.000Z| - x");
         let around = "2026-11-26T00:00:00Z".parse().ok();
         check(syslog("Nov 23 07:06:57 web1 x", 0, around), "2026-11-23T07:06:57.000Z| web1 x");
-        check(syslog("Dec 31 23:59:59 web1 x", 0, "2026-01-02T00:00:00Z".parse().ok()), "2025-12-31T23:59:59.000Z| web1 x");
+        check(
+            syslog("Dec 31 23:59:59 web1 x", 0, "2026-01-02T00:00:00Z".parse().ok()),
+            "2025-12-31T23:59:59.000Z| web1 x",
+        );
         check(slashed("2026/13/23 07:06:57 x", 0), "no time");
         check(iso("é26-11-23 07:06:57", 0), "no time");
         check(common_log("23/Nov", 0), "no time");

@@ -99,7 +99,9 @@ fn redis_time(line: &str, zone: clock::Zone) -> Option<model::Moment> {
 
 pub(crate) fn sniff(line: &str) -> Option<Format> {
     let redis = line.split_once(':').is_some_and(|(pid, rest)| {
-        pid.bytes().all(|b| b.is_ascii_digit()) && !pid.is_empty() && ["M ", "S ", "C ", "X "].iter().any(|role| rest.starts_with(role))
+        pid.bytes().all(|b| b.is_ascii_digit())
+            && !pid.is_empty()
+            && ["M ", "S ", "C ", "X "].iter().any(|role| rest.starts_with(role))
     });
     let levels = ["LOG:  ", "FATAL:  ", "ERROR:  ", "STATEMENT:  ", "DETAIL:  ", "HINT:  ", "WARNING:  "];
     let dated = clock::iso(line, 0).is_some();
@@ -107,9 +109,19 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
         Some(Format::Redis)
     } else if dated && levels.iter().any(|level| line.contains(level)) {
         Some(Format::Postgres)
-    } else if dated && (line.contains("[Note]") || line.contains("[Warning]") || line.contains("[ERROR]") || line.contains("[System]")) {
+    } else if dated
+        && (line.contains("[Note]")
+            || line.contains("[Warning]")
+            || line.contains("[ERROR]")
+            || line.contains("[System]"))
+    {
         Some(Format::Mysql)
-    } else if dated && (line.contains("> [") || line.contains("[info] <") || line.contains("[warning] <") || line.contains("[error] <")) {
+    } else if dated
+        && (line.contains("> [")
+            || line.contains("[info] <")
+            || line.contains("[warning] <")
+            || line.contains("[error] <"))
+    {
         Some(Format::Rabbitmq)
     } else {
         None

@@ -69,7 +69,9 @@ pub fn cloudflare(path: &str, number: u64, line: &str) -> Option<Evidence> {
     let time = match value.get("EdgeStartTimestamp")? {
         Value::String(text) => text.parse().ok(),
         // Nanoseconds, or seconds where Logpush was told so.
-        number => number.as_i64().map(|at| Moment(if at > 1_000_000_000_000_000 { at / 1_000_000 } else { at * 1000 })),
+        number => number
+            .as_i64()
+            .map(|at| Moment(if at > 1_000_000_000_000_000 { at / 1_000_000 } else { at * 1000 })),
     };
     Some(
         Evidence::new("edge.request")
@@ -119,7 +121,9 @@ pub fn gcp(path: &str, number: u64, line: &str) -> Option<Evidence> {
 
 /// The path of a URL or path, without its query.
 fn path_of(url: &str) -> &str {
-    let after = url.split_once("://").map_or(url, |(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/"));
+    let after = url
+        .split_once("://")
+        .map_or(url, |(_, rest)| rest.find('/').and_then(|slash| rest.get(slash..)).unwrap_or("/"));
     after.split(['?', '#']).next().unwrap_or(after)
 }
 

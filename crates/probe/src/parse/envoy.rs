@@ -40,7 +40,13 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
         match evidence(&request) {
             Some(evidence) => {
                 failed += 1;
-                out.push(evidence.text(line).from("envoy log").at(Place::file(lines.path, number)).time(request.time));
+                out.push(
+                    evidence
+                        .text(line)
+                        .from("envoy log")
+                        .at(Place::file(lines.path, number))
+                        .time(request.time),
+                );
             }
             None => last_good = last_good.max(request.time),
         }
@@ -64,9 +70,9 @@ fn evidence(request: &Request<'_>) -> Option<Evidence> {
     let meaning = if own { None } else { meaning(request) };
     let evidence = match meaning {
         Some((phase, how)) => Evidence::new("failure").with("phase", phase.name()).with("how", how.name()),
-        None if request.status.starts_with('5') => {
-            Evidence::new("request").with("own", if own { "yes" } else { "no" }).with("upstream-status", &request.status)
-        }
+        None if request.status.starts_with('5') => Evidence::new("request")
+            .with("own", if own { "yes" } else { "no" })
+            .with("upstream-status", &request.status),
         None => return None,
     };
     Some(
@@ -80,7 +86,14 @@ fn evidence(request: &Request<'_>) -> Option<Evidence> {
             .with_some("group", request.cluster.as_ref())
             .with_some("host", request.host.as_ref())
             .with_some("elapsed", request.elapsed)
-            .with("detail", if request.reason.is_empty() || request.reason == "-" { &request.details } else { &request.reason }),
+            .with(
+                "detail",
+                if request.reason.is_empty() || request.reason == "-" {
+                    &request.details
+                } else {
+                    &request.reason
+                },
+            ),
     )
 }
 
@@ -89,7 +102,14 @@ fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
     let told = format!("{} {}", request.details, request.reason);
     let flag = request.flags.split(',').rfind(|flag| *flag != "URX")?;
     Some(match flag {
-        "UF" => (if told.contains("TLS_error") || told.contains("TLS error") { Phase::Tls } else { Phase::Connect }, connect(&told)),
+        "UF" => (
+            if told.contains("TLS_error") || told.contains("TLS error") {
+                Phase::Tls
+            } else {
+                Phase::Connect
+            },
+            connect(&told),
+        ),
         "UC" | "UR" if told.contains("after_response_started") => (Phase::Body, How::Truncated),
         "UC" => (Phase::Head, How::Closed),
         "UR" => (Phase::Head, How::Reset),
@@ -141,15 +161,22 @@ fn plain(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
     let (method, uri) = (asked.next()?, asked.next()?);
     let mut words = rest.splitn(5, ' ');
     let (status, flags, details) = (words.next()?, words.next()?, words.next()?);
-    if status.len() > 3 || !status.bytes().all(|b| b.is_ascii_digit()) || !flags.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b',' | b'-')) {
+    if status.len() > 3
+        || !status.bytes().all(|b| b.is_ascii_digit())
+        || !flags.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b',' | b'-'))
+    {
         return None;
     }
     // Older versions have no field for the failure of the transport; a quote then stands here or right behind.
     let reason = words.next().filter(|word| !word.starts_with('"')).unwrap_or("-");
     let rest = words.next().unwrap_or("");
     let quoted: Vec<&str> = rest.split('"').collect();
-    let numbers = quoted.iter().find(|part| part.trim().split(' ').count() >= 3 && part.trim().starts_with(|c: char| c.is_ascii_digit()));
-    let elapsed = numbers.and_then(|part| part.trim().split(' ').nth(2)?.parse::<f64>().ok()).map(|millis| millis / 1000.0);
+    let numbers = quoted.iter().find(|part| {
+        part.trim().split(' ').count() >= 3 && part.trim().starts_with(|c: char| c.is_ascii_digit())
+    });
+    let elapsed = numbers
+        .and_then(|part| part.trim().split(' ').nth(2)?.parse::<f64>().ok())
+        .map(|millis| millis / 1000.0);
     let strings: Vec<&str> = quoted.iter().skip(1).step_by(2).copied().collect();
     let last = |back: usize| strings.len().checked_sub(back).and_then(|index| strings.get(index)).copied();
     let address = last(1).filter(|text| text.contains(':') && !text.contains(' '));
@@ -180,7 +207,8 @@ fn json(line: &str, zone: clock::Zone) -> Option<Request<'static>> {
     };
     let flags = get(&["response_flags", "flags"])?;
     let status = get(&["response_code", "status"])?;
-    let time = get(&["start_time", "time", "timestamp"]).and_then(|time| clock::iso(&time, zone).map(|(time, _)| time));
+    let time = get(&["start_time", "time", "timestamp"])
+        .and_then(|time| clock::iso(&time, zone).map(|(time, _)| time));
     Some(Request {
         time,
         method: get(&["method", "request_method"]).unwrap_or_default().into(),
@@ -189,7 +217,9 @@ fn json(line: &str, zone: clock::Zone) -> Option<Request<'static>> {
         flags: flags.into(),
         details: get(&["response_code_details", "details"]).unwrap_or_default().into(),
         reason: get(&["upstream_transport_failure_reason", "failure_reason"]).unwrap_or_default().into(),
-        elapsed: get(&["duration"]).and_then(|millis| millis.parse::<f64>().ok()).map(|millis| millis / 1000.0),
+        elapsed: get(&["duration"])
+            .and_then(|millis| millis.parse::<f64>().ok())
+            .map(|millis| millis / 1000.0),
         host: get(&["authority", "host"]).map(Cow::Owned),
         upstream: get(&["upstream_host", "upstream"]).map(Cow::Owned),
         cluster: get(&["upstream_cluster", "cluster"]).map(Cow::Owned),

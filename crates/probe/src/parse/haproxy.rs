@@ -47,7 +47,13 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
             match failure(&request) {
                 Some(evidence) => {
                     failed += 1;
-                    out.push(evidence.text(line).from("haproxy log").at(Place::file(lines.path, number)).time(last));
+                    out.push(
+                        evidence
+                            .text(line)
+                            .from("haproxy log")
+                            .at(Place::file(lines.path, number))
+                            .time(last),
+                    );
                 }
                 None => last_good = last_good.max(last),
             }
@@ -75,9 +81,10 @@ fn failure(request: &Request<'_>) -> Option<Evidence> {
     let (phase, how) = match meaning(request) {
         Some(meaning) => meaning,
         None if request.status.starts_with('5') => {
-            return Some(
-                common(Evidence::new("request").with("own", "yes").with("upstream-status", request.status), request),
-            );
+            return Some(common(
+                Evidence::new("request").with("own", "yes").with("upstream-status", request.status),
+                request,
+            ));
         }
         None => return None,
     };
@@ -86,7 +93,11 @@ fn failure(request: &Request<'_>) -> Option<Evidence> {
 
 fn common(evidence: Evidence, request: &Request<'_>) -> Evidence {
     let elapsed = request.timers.get(4).map(|total| *total as f64 / 1000.0);
-    let upstream = if request.server == "<NOSRV>" { request.group.to_owned() } else { format!("{}/{}", request.group, request.server) };
+    let upstream = if request.server == "<NOSRV>" {
+        request.group.to_owned()
+    } else {
+        format!("{}/{}", request.group, request.server)
+    };
     evidence
         .with("proxy", "haproxy")
         .with("status", request.status)
@@ -123,7 +134,9 @@ fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
         (b'C', b'R') | (b'c', b'R') if request.method.is_none() => (Phase::Client, How::InvalidRequest),
         (b'C', _) => (Phase::Client, How::Aborted),
         (b'c', _) => (Phase::Client, How::Timeout),
-        (b'-', b'-') if request.server == "<NOSRV>" && request.status == "503" => (Phase::Select, How::NoLive),
+        (b'-', b'-') if request.server == "<NOSRV>" && request.status == "503" => {
+            (Phase::Select, How::NoLive)
+        }
         _ if connecting && request.status == "503" => (Phase::Connect, How::Other),
         _ => return None,
     })
@@ -131,13 +144,15 @@ fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
 
 fn request(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
     // What syslog puts before it ends with `haproxy[pid]: `.
-    let rest = line.split_once("]: ").filter(|(before, _)| !before.contains('"')).map_or(line, |(_, rest)| rest);
+    let rest =
+        line.split_once("]: ").filter(|(before, _)| !before.contains('"')).map_or(line, |(_, rest)| rest);
     let (client, rest) = rest.split_once(" [")?;
     let (time, rest) = clock::common_log(rest, zone)?;
     let mut words = rest.strip_prefix("] ")?.splitn(12, ' ');
     let _frontend = words.next()?;
     let (group, server) = words.next()?.split_once('/')?;
-    let timers: Vec<i64> = words.next()?.split('/').filter_map(|timer| timer.trim_start_matches('+').parse().ok()).collect();
+    let timers: Vec<i64> =
+        words.next()?.split('/').filter_map(|timer| timer.trim_start_matches('+').parse().ok()).collect();
     let status = words.next()?;
     let bytes = words.next()?;
     let (_, _) = (words.next()?, words.next()?);
@@ -153,7 +168,10 @@ fn request(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
     let start = line.len().checked_sub(asked.len())?;
     let asked = line.get(start..)?.trim().trim_matches('"');
     let mut asked = asked.split(' ').skip_while(|word| word.starts_with('{'));
-    let method = asked.next().map(|method| method.trim_start_matches('"')).filter(|method| *method != "<BADREQ>" && !method.is_empty());
+    let method = asked
+        .next()
+        .map(|method| method.trim_start_matches('"'))
+        .filter(|method| *method != "<BADREQ>" && !method.is_empty());
     Some(Request {
         time,
         client: client.rsplit(' ').next()?,

@@ -36,7 +36,11 @@ const MEANINGS: &[Meaning] = &[
     in_phase("upstream prematurely closed stream", How::Closed, Phase::Head),
     in_phase("upstream sent too big header", How::HeaderTooBig, Phase::Head),
     in_phase("upstream sent duplicate header line", How::DuplicateLength, Phase::Head),
-    in_phase("\"Content-Length\" and \"Transfer-Encoding\" headers at the same time", How::LengthAndChunked, Phase::Head),
+    in_phase(
+        "\"Content-Length\" and \"Transfer-Encoding\" headers at the same time",
+        How::LengthAndChunked,
+        Phase::Head,
+    ),
     in_phase("upstream sent invalid \"Content-Length\"", How::InvalidLength, Phase::Head),
     in_phase("upstream sent unknown \"Transfer-Encoding\"", How::InvalidHeader, Phase::Head),
     in_phase("upstream sent invalid chunked response", How::InvalidChunk, Phase::Body),
@@ -126,7 +130,9 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
     }
     let meaning = MEANINGS.iter().find(|meaning| message.contains(meaning.words))?;
     // A duplicate that nginx only ignores is told at the level warn.
-    if matches!(level, "warn" | "notice" | "debug") && meaning.how != How::Disabled || message.contains(", ignored") {
+    if matches!(level, "warn" | "notice" | "debug") && meaning.how != How::Disabled
+        || message.contains(", ignored")
+    {
         return None;
     }
     let phase = phase(message, meaning)?;
@@ -161,7 +167,10 @@ fn phase(message: &str, meaning: &Meaning) -> Option<Phase> {
         let answer = message.contains("while reading upstream") || message.contains("upstream: \"");
         return Some(if answer { Phase::Body } else { Phase::Client });
     }
-    let acted = ACTIONS.iter().find(|(words, _)| message.contains(&format!("while {words}"))).map(|(_, phase)| *phase);
+    let acted = ACTIONS
+        .iter()
+        .find(|(words, _)| message.contains(&format!("while {words}")))
+        .map(|(_, phase)| *phase);
     match (meaning.phase, acted) {
         // A certificate is judged after the handshake, which the action already calls reading.
         (Some(phase), _) => Some(phase),
@@ -178,7 +187,9 @@ fn how(message: &str, meaning: &Meaning, phase: Phase) -> How {
         (How::NotFound, Phase::Resolve) if message.contains("(2: ") => How::ServerFailed,
         (How::NotFound, Phase::Resolve) if message.contains("(5: ") => How::Refused,
         (How::NotFound, Phase::Resolve) if message.contains("(110: ") => How::Timeout,
-        (How::DuplicateLength, _) if !message.to_ascii_lowercase().contains("content-length") => How::InvalidHeader,
+        (How::DuplicateLength, _) if !message.to_ascii_lowercase().contains("content-length") => {
+            How::InvalidHeader
+        }
         (how, _) => how,
     }
 }
@@ -205,7 +216,9 @@ fn unresolved(message: &str) -> Option<&str> {
     if let Some((name, _)) = message.split_once(" could not be resolved") {
         return name.split(' ').next_back();
     }
-    message.split_once("no resolver defined to resolve ").map(|(_, rest)| rest.split([' ', ',']).next().unwrap_or(rest))
+    message
+        .split_once("no resolver defined to resolve ")
+        .map(|(_, rest)| rest.split([' ', ',']).next().unwrap_or(rest))
 }
 
 /// The number of the system's error: `(111: Connection refused)`.

@@ -40,7 +40,8 @@ impl Table {
                 let found = regex.captures(message)?;
                 for name in regex.capture_names().flatten() {
                     let value = found.name(name).map(|value| value.as_str().trim());
-                    evidence = evidence.with_some(name.replace('_', "-"), value.filter(|value| !value.is_empty()));
+                    evidence =
+                        evidence.with_some(name.replace('_', "-"), value.filter(|value| !value.is_empty()));
                 }
                 Some(evidence)
             },
@@ -79,7 +80,11 @@ pub(crate) fn check(table: &'static Table) {
         let regex = Regex::new(pattern.regex).expect("a pattern must compile");
         for name in regex.capture_names().flatten() {
             let name = name.replace('_', "-");
-            assert!(pattern.kind.fields.iter().any(|field| field.name == name), "{} {name}", pattern.kind.name);
+            assert!(
+                pattern.kind.fields.iter().any(|field| field.name == name),
+                "{} {name}",
+                pattern.kind.name
+            );
         }
     }
 }

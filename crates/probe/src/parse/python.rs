@@ -24,7 +24,10 @@ pub(crate) const KINDS: &[Kind] = &[Kind {
         Field { name: "function", doc: "there" },
         Field { name: "innermost", doc: "the file of the innermost frame" },
         Field { name: "phase", doc: "boot where the traceback goes through the import of the application" },
-        Field { name: "framework", doc: "the framework whose code the traceback goes through: flask, django, starlette ..." },
+        Field {
+            name: "framework",
+            doc: "the framework whose code the traceback goes through: flask, django, starlette ...",
+        },
         Field { name: "pid", doc: "of the process that wrote it" },
     ],
 }];
@@ -72,7 +75,17 @@ impl<'a> Traceback<'a> {
         // Exception groups indent theirs with `  | `.
         let before = message.get(..start)?;
         before.chars().all(|c| matches!(c, ' ' | '|' | '+' | '-')).then_some(())?;
-        Some(Traceback { path, number, time, source, pid, indent: start, lines: 0, frames: Vec::new(), last: None })
+        Some(Traceback {
+            path,
+            number,
+            time,
+            source,
+            pid,
+            indent: start,
+            lines: 0,
+            frames: Vec::new(),
+            last: None,
+        })
     }
 
     pub(crate) fn take(&mut self, line: &'a str) -> Taken {
@@ -98,12 +111,17 @@ impl<'a> Traceback<'a> {
         let last = self.last?;
         let evidence = exception(last)?;
         let library = |frame: &&Frame<'_>| {
-            ["site-packages", "dist-packages", "/lib/python", "<frozen"].iter().any(|part| frame.file.contains(part))
+            ["site-packages", "dist-packages", "/lib/python", "<frozen"]
+                .iter()
+                .any(|part| frame.file.contains(part))
         };
         let own = self.frames.iter().rev().find(|frame| !library(frame)).or_else(|| self.frames.last());
         let through = |part: &str| self.frames.iter().any(|frame| frame.file.contains(part));
         let boot = self.frames.iter().any(|frame| {
-            matches!(frame.function, "load_wsgiapp" | "import_app" | "load_wsgi" | "import_from_string" | "lifespan" | "startup")
+            matches!(
+                frame.function,
+                "load_wsgiapp" | "import_app" | "load_wsgi" | "import_from_string" | "lifespan" | "startup"
+            )
         });
         let framework = ["flask", "django", "starlette", "fastapi", "falcon", "bottle", "aiohttp"]
             .into_iter()
@@ -137,7 +155,10 @@ fn exception(line: &str) -> Option<Evidence> {
     let (class, message) = line.split_once(": ").unwrap_or((line.trim_end_matches(':'), ""));
     let named = !class.is_empty()
         && class.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_'))
-        && class.rsplit('.').next().is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_'));
+        && class
+            .rsplit('.')
+            .next()
+            .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_uppercase() || c == '_'));
     // Timeouts of the standard library are written in small letters: socket.timeout, asyncio.exceptions.
     let small = matches!(class, "socket.timeout" | "socket.gaierror" | "redis.exceptions" | "select.error");
     if !named && !small {
@@ -156,9 +177,25 @@ fn exception(line: &str) -> Option<Evidence> {
 /// A line that ends with an exception, as applications log them without a traceback: only classes whose module is told, so
 /// that prose is not taken for one.
 pub(crate) fn message(text: &str) -> Option<Evidence> {
-    const MODULES: &[&str] =
-        &["psycopg2.", "psycopg.", "asyncpg.", "sqlalchemy.", "redis.", "pika.", "requests.", "urllib3.", "httpx.", "pymysql.", "MySQLdb.", "(psycopg"];
+    const MODULES: &[&str] = &[
+        "psycopg2.",
+        "psycopg.",
+        "asyncpg.",
+        "sqlalchemy.",
+        "redis.",
+        "pika.",
+        "requests.",
+        "urllib3.",
+        "httpx.",
+        "pymysql.",
+        "MySQLdb.",
+        "(psycopg",
+    ];
     let start = MODULES.iter().filter_map(|module| text.find(module)).min()?;
-    exception(text.get(start..)?.trim_start_matches('('))
-        .filter(|evidence| evidence.get("message").is_some() && evidence.get("exception").is_some_and(|name| name.ends_with("Error") || name.ends_with("Timeout")))
+    exception(text.get(start..)?.trim_start_matches('(')).filter(|evidence| {
+        evidence.get("message").is_some()
+            && evidence
+                .get("exception")
+                .is_some_and(|name| name.ends_with("Error") || name.ends_with("Timeout"))
+    })
 }

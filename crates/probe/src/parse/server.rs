@@ -163,7 +163,14 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
             out.push(evidence);
         } else if let Some(evidence) = python::message(line.message) {
             // Libraries log their errors without a traceback, too.
-            out.push(evidence.with_some("pid", line.pid).text(text).from(source).at(Place::file(lines.path, number)).time(time));
+            out.push(
+                evidence
+                    .with_some("pid", line.pid)
+                    .text(text)
+                    .from(source)
+                    .at(Place::file(lines.path, number))
+                    .time(time),
+            );
         }
     }
     finish(traceback, out);
@@ -185,7 +192,10 @@ fn finish(traceback: Option<Traceback<'_>>, out: &mut Vec<Evidence>) {
     if let Some(before) = out.last_mut()
         && matches!(
             before.kind.as_ref(),
-            "gunicorn.handling-error" | "gunicorn.socket-error" | "uvicorn.asgi-exception" | "hypercorn.asgi-exception"
+            "gunicorn.handling-error"
+                | "gunicorn.socket-error"
+                | "uvicorn.asgi-exception"
+                | "hypercorn.asgi-exception"
         )
         && before.get("exception").is_none()
     {
@@ -217,7 +227,11 @@ fn head(line: &str, zone: clock::Zone) -> Line<'_> {
     {
         let (pid, rest) = bracketed(rest);
         let (_, message) = bracketed(rest);
-        return Line { time: Some(time), pid: pid.filter(|pid| pid.bytes().all(|b| b.is_ascii_digit())), message };
+        return Line {
+            time: Some(time),
+            pid: pid.filter(|pid| pid.bytes().all(|b| b.is_ascii_digit())),
+            message,
+        };
     }
     if let Some((time, rest)) = clock::iso(line, zone) {
         return Line { time: Some(time), pid: None, message: rest.trim_start_matches([' ', '-', ':']) };
@@ -231,7 +245,8 @@ fn head(line: &str, zone: clock::Zone) -> Line<'_> {
     if let Some(rest) = line.strip_prefix("[pid: ")
         && let Some((pid, rest)) = rest.split_once('|')
     {
-        let time = rest.split_once("} [").and_then(|(_, rest)| clock::asctime(rest, zone)).map(|(time, _)| time);
+        let time =
+            rest.split_once("} [").and_then(|(_, rest)| clock::asctime(rest, zone)).map(|(time, _)| time);
         return Line { time, pid: Some(pid.trim()), message: line };
     }
     Line { time: None, pid: None, message: line }

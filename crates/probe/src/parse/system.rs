@@ -75,12 +75,17 @@ fn head<'a>(line: &'a str, lines: &Lines<'_>) -> Option<(Option<Moment>, Origin,
         && let Some((stamp, message)) = rest.split_once(']')
         && let Ok(seconds) = stamp.trim().parse::<f64>()
     {
-        return Some((lines.boot.map(|boot| boot.plus_seconds(seconds)), Origin::Kernel, message.trim_start()));
+        return Some((
+            lines.boot.map(|boot| boot.plus_seconds(seconds)),
+            Origin::Kernel,
+            message.trim_start(),
+        ));
     }
-    let (time, rest) = match clock::iso(line, lines.zone).or_else(|| clock::syslog(line, lines.zone, lines.now)) {
-        Some((time, rest)) => (Some(time), rest.trim_start()),
-        None => return Some((None, Origin::Other, line)),
-    };
+    let (time, rest) =
+        match clock::iso(line, lines.zone).or_else(|| clock::syslog(line, lines.zone, lines.now)) {
+            Some((time, rest)) => (Some(time), rest.trim_start()),
+            None => return Some((None, Origin::Other, line)),
+        };
     let (_host, rest) = rest.split_once(' ')?;
     let (who, message) = rest.split_once(": ")?;
     let origin = match who.split('[').next() {
@@ -97,7 +102,10 @@ fn head<'a>(line: &'a str, lines: &Lines<'_>) -> Option<(Option<Moment>, Origin,
 }
 
 pub(crate) fn sniff(line: &str) -> bool {
-    let kernel_ring = line.strip_prefix('[').and_then(|rest| rest.split_once(']')).is_some_and(|(stamp, _)| stamp.trim().parse::<f64>().is_ok());
+    let kernel_ring = line
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+        .is_some_and(|(stamp, _)| stamp.trim().parse::<f64>().is_ok());
     kernel_ring || line.contains(" kernel: ") || line.contains(" systemd[1]: ")
 }
 
