@@ -6,6 +6,7 @@
 pub mod bundle;
 pub mod config;
 mod kinds;
+pub mod logs;
 pub mod parse;
 pub mod redact;
 

@@ -150,6 +150,48 @@ pub fn read(format: Format, lines: &Lines<'_>) -> Vec<Evidence> {
     out
 }
 
+/// When the lines begin: the time of the first that has one.
+pub(crate) fn first_time(format: Format, lines: &Lines<'_>) -> Option<Moment> {
+    lines.iter().take(SNIFFED_LINES).find_map(|(_, line)| time_of(format, line, lines))
+}
+
+fn time_of(format: Format, line: &str, lines: &Lines<'_>) -> Option<Moment> {
+    let zone = lines.zone;
+    let parsed = match format {
+        Format::NginxError => clock::slashed(line, zone),
+        Format::ApacheError => line.strip_prefix('[').and_then(|rest| clock::asctime(rest, zone)),
+        Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => {
+            return access::time(line, zone);
+        }
+        Format::Haproxy => return haproxy::time(line, lines),
+        Format::Envoy => return envoy::time(line, zone),
+        Format::Caddy | Format::Traefik => return caddy::time_of(line, zone),
+        Format::Redis => return dependency::redis_time(line, zone),
+        Format::Alb | Format::Cloudflare | Format::Gcp => return None,
+        Format::Kernel | Format::Systemd => return system::time(line, lines),
+        Format::Mysql | Format::Postgres | Format::Rabbitmq => clock::iso(line, zone),
+        Format::Daphne | Format::Gunicorn | Format::Hypercorn | Format::Uvicorn | Format::Uwsgi => {
+            return server::time(line, zone);
+        }
+    };
+    parsed.map(|(time, _)| time)
+}
+
+/// Every request of an access log: when, whether it failed, and how long it took.
+pub(crate) fn each_request(
+    format: Format,
+    lines: &Lines<'_>,
+    take: &mut dyn FnMut(Moment, bool, Option<f64>),
+) {
+    match format {
+        Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => access::each(lines, take),
+        Format::Haproxy => haproxy::each(lines, take),
+        Format::Envoy => envoy::each(lines, take),
+        // Their access logs have no failures apart from those in their error logs, or none at all.
+        _ => {}
+    }
+}
+
 fn edge_lines(lines: &Lines<'_>, one: fn(&str, u64, &str) -> Option<Evidence>, out: &mut Vec<Evidence>) {
     out.extend(lines.iter().filter_map(|(number, line)| one(lines.path, number, line)));
 }

@@ -60,6 +60,18 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
     count.finish(lines, proxy, source, out);
 }
 
+pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
+    one(line, zone)?.time
+}
+
+pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
+    for request in lines.iter().filter_map(|(_, line)| one(line, lines.zone)) {
+        if let Some(time) = request.time {
+            take(time, matches!(request.status.as_bytes().first(), Some(b'5' | b'0')), request.elapsed);
+        }
+    }
+}
+
 fn evidence(request: &Request<'_>, proxy: &'static str) -> Evidence {
     let last = |list: &Cow<'_, str>| list.rsplit([',', ':']).next().unwrap_or(list).trim().to_owned();
     let own = match (&request.upstream_status, &request.header_time) {

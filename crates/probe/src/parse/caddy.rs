@@ -90,6 +90,10 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
     }
 }
 
+pub(crate) fn time_of(line: &str, zone: clock::Zone) -> Option<Moment> {
+    time(&serde_json::from_str(line).ok()?, zone)
+}
+
 fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let message = text("msg")?;

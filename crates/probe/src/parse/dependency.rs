@@ -91,7 +91,7 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
     }
 }
 
-fn redis_time(line: &str, zone: clock::Zone) -> Option<model::Moment> {
+pub(crate) fn redis_time(line: &str, zone: clock::Zone) -> Option<model::Moment> {
     let mut words = line.split(' ').skip(1);
     let (day, month, year, time) = (words.next()?, words.next()?, words.next()?, words.next()?);
     clock::common_log(&format!("{day}/{month}/{year}:{time}"), zone).map(|(time, _)| time)

@@ -28,14 +28,13 @@ struct Request<'a> {
 }
 
 pub(crate) fn sniff(line: &str) -> bool {
-    if line.starts_with('{') { json(line, 0).is_some() } else { plain(line, 0).is_some() }
+    one(line, 0).is_some()
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
     let (mut requests, mut failed, mut last_good): (u64, u64, Option<Moment>) = (0, 0, None);
     for (number, line) in lines.iter() {
-        let parsed = if line.starts_with('{') { json(line, lines.zone) } else { plain(line, lines.zone) };
-        let Some(request) = parsed else { continue };
+        let Some(request) = one(line, lines.zone) else { continue };
         requests += 1;
         match evidence(&request) {
             Some(evidence) => {
@@ -62,6 +61,22 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
                 .from("envoy log")
                 .at(Place::file(lines.path, 0)),
         );
+    }
+}
+
+fn one(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
+    if line.starts_with('{') { json(line, zone) } else { plain(line, zone) }
+}
+
+pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
+    one(line, zone)?.time
+}
+
+pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
+    for request in lines.iter().filter_map(|(_, line)| one(line, lines.zone)) {
+        if let Some(time) = request.time {
+            take(time, request.status.starts_with('5'), request.elapsed);
+        }
     }
 }
 

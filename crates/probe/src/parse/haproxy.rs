@@ -76,6 +76,17 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
     }
 }
 
+pub(crate) fn time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
+    request(line, lines.zone).map(|request| request.time).or_else(|| syslog_time(line, lines))
+}
+
+pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
+    for request in lines.iter().filter_map(|(_, line)| request(line, lines.zone)) {
+        let elapsed = request.timers.get(4).map(|total| *total as f64 / 1000.0);
+        take(request.time, request.status.starts_with('5'), elapsed);
+    }
+}
+
 /// The failure, or the upstream's own 5xx; `None` for what went well.
 fn failure(request: &Request<'_>) -> Option<Evidence> {
     let (phase, how) = match meaning(request) {

@@ -208,6 +208,10 @@ fn finish(traceback: Option<Traceback<'_>>, out: &mut Vec<Evidence>) {
     out.push(evidence);
 }
 
+pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
+    head(line, zone).time
+}
+
 fn source(format: Format) -> &'static str {
     match format {
         Format::Uwsgi => "uwsgi log",

@@ -55,6 +55,10 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
     }
 }
 
+pub(crate) fn time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
+    head(line, lines)?.0
+}
+
 #[derive(Clone, Copy)]
 enum Origin {
     Kernel,
