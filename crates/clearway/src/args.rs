@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Up(Up),
     Check(Check),
     Calls(Box<Calls>),
+    Doctor(Box<Doctor>),
+    Explain(Explain),
     /// List the routes that are served
     Routes(Listing),
     /// List the upstreams and how their targets are doing
@@ -125,6 +127,65 @@ pub(crate) struct Show {
     pub(crate) id: String,
     #[command(flatten)]
     pub(crate) listing: Listing,
+}
+
+/// Find the root cause of failed requests, with the evidence and the fix
+///
+/// Looks at the chain behind a URL on this machine: the proxy, its configuration and logs, the Python server behind it, its
+/// processes and sockets, and what those wait for. Changes nothing. Without a URL it looks at every proxy on this machine.
+/// Given the id of a request, it looks at Clearway's own records. Files of another machine are given with --bundle, --log
+/// and --config.
+///
+/// Exit codes: 0 healthy, 1 findings, 2 inconclusive, 3 the doctor itself failed.
+#[derive(Debug, Parser)]
+pub(crate) struct Doctor {
+    /// A URL that fails, as http://127.0.0.1/cart, or the id of a request that Clearway took
+    #[arg(value_name = "URL|REQUEST-ID", conflicts_with_all = ["bundle", "log", "config"])]
+    pub(crate) target: Option<String>,
+    /// What `clearway collect` has written, or any folder or .tar.gz of logs and configurations
+    #[arg(long, value_name = "DIR|FILE.tar.gz")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// Log files of any product that Clearway knows, rotated and compressed ones too
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) log: Vec<PathBuf>,
+    /// Configuration files of proxies and servers
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    pub(crate) config: Vec<PathBuf>,
+    /// How far back logs are read: 10m, 2h, 1d [default: 15m on this machine, everything in files]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<String>,
+    /// How long active probes may take together: 500ms, 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub(crate) budget: String,
+    /// How to write the report
+    #[arg(long, value_enum, default_value_t = ReportFormat::Text)]
+    pub(crate) format: ReportFormat,
+    /// Write the report into this file instead
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The data directory, for the id of a request
+    #[arg(long, value_name = "DIR", default_value = "clearway-data")]
+    pub(crate) data: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    Text,
+    Json,
+}
+
+/// Print the page of a cause or a fault
+///
+/// Causes are what `clearway doctor` finds; faults are what Clearway records of its own traffic (`clearway calls`); rules are
+/// what `clearway check` finds in configurations.
+#[derive(Debug, Parser)]
+pub(crate) struct Explain {
+    /// The name of a cause, fault or rule, for example keepalive-race
+    #[arg(value_name = "ID", required_unless_present = "list")]
+    pub(crate) id: Option<String>,
+    /// List all of them, each in one line
+    #[arg(long, conflicts_with = "id")]
+    pub(crate) list: bool,
 }
 
 /// Replace the running process by a new one, without losing a request or a connection

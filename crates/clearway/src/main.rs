@@ -7,6 +7,8 @@ mod call;
 mod calls;
 mod check;
 mod control;
+mod doctor;
+mod explain;
 mod handover;
 mod listing;
 mod log_file;
@@ -43,9 +45,26 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// How long the end of the process waits for what was said to come out; nobody may be reading it.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// 0: fine; 1: a problem, told on standard error; 2: a command line that is not understood (clap ends the process).
+/// As clap itself ends a process.
+const MISUNDERSTOOD: u8 = 2;
+
+/// 0: fine; 1: a problem, told on standard error; 2: a command line that is not understood. The commands that judge have
+/// codes of their own for what they find, and 3 for everything that keeps them from judging.
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Closed output is nobody's failure.
+            let _ = error.print();
+            let failed = error.use_stderr();
+            let judge = std::env::args_os().nth(1).is_some_and(|command| command == "doctor");
+            return match (failed, judge) {
+                (false, _) => ExitCode::SUCCESS,
+                (true, true) => ExitCode::from(doctor::FAILED),
+                (true, false) => ExitCode::from(MISUNDERSTOOD),
+            };
+        }
+    };
     let code = match run(args.command) {
         Ok(code) => code,
         Err(error) if output::is_closed(&error) => ExitCode::SUCCESS,
@@ -62,6 +81,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => up::run(up),
         Command::Check(check) => check::run(&check),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Explain(explain) => explain::run(&explain),
         Command::Upgrade(upgrade) => upgrade::run(&upgrade),
         Command::Calls(calls) => match calls.command {
             Some(CallsCommand::Show(show)) => calls::show(&show),

@@ -27,6 +27,7 @@ pub use ctx::FILE_BYTES_MAX;
 pub use problem::{Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;
+pub use suggest::nearest;
 pub use tree::SOURCE_BYTES_MAX;
 
 /// A text to read.

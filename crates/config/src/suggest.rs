@@ -1,7 +1,7 @@
 //! "Did you mean": the known name nearest to one that is not known.
 
 /// The candidate that most likely was meant, if one is near enough. Case, `_` and `-` do not count as differences.
-pub(crate) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     // Longer names are nobody's misspelling, and the distance is quadratic.
     if text.len() > 64 {
         return None;

@@ -21,6 +21,7 @@ mod diagnose;
 pub mod fault;
 mod hypothesis;
 mod page;
+pub mod report;
 mod rule;
 
 pub use catalogue::{Catalogue, CatalogueError};

@@ -1,0 +1,82 @@
+//! `clearway doctor`: from a URL, files or a bundle to a report. Wiring: `probe` sees, `doctor` judges and words.
+
+mod assemble;
+mod files;
+mod investigate;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::Context;
+use doctor::report::text::Style;
+use model::Report;
+
+use crate::args::{self, ReportFormat};
+use crate::output;
+use assemble::Verdict;
+use investigate::investigate;
+
+/// The exit code for everything that keeps the doctor from judging.
+pub(crate) const FAILED: u8 = 3;
+
+pub(crate) fn run(args: &args::Doctor) -> anyhow::Result<ExitCode> {
+    match judge(args) {
+        Ok(report) => {
+            deliver(args, &report)?;
+            Ok(match Verdict::of(&report) {
+                Verdict::Healthy => ExitCode::SUCCESS,
+                Verdict::Findings => ExitCode::from(1),
+                Verdict::Inconclusive => ExitCode::from(2),
+            })
+        }
+        Err(error) if output::is_closed(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => {
+            output::say(&format!("clearway doctor: {error:#}"));
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}
+
+/// Reads what there is, and judges it.
+fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
+    let started = Instant::now();
+    let mut seen = if args.bundle.is_some() || !args.log.is_empty() || !args.config.is_empty() {
+        files::read(args, started)?
+    } else {
+        anyhow::bail!("say what to look at: --bundle, --log or --config")
+    };
+    let diagnosis = investigate(&mut seen, None, true);
+    seen.took = started.elapsed();
+    Ok(assemble::report(seen, diagnosis))
+}
+
+/// Writes the report where it is wanted, in the form that is wanted.
+fn deliver(args: &args::Doctor, report: &Report) -> anyhow::Result<()> {
+    let terminal = args.output.is_none() && std::io::stdout().is_terminal();
+    let text = match args.format {
+        ReportFormat::Json => doctor::report::json::render(report),
+        ReportFormat::Text => {
+            let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            doctor::report::text::render(report, Style { width: width(terminal), colour })
+        }
+    };
+    match &args.output {
+        Some(path) => {
+            std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+        }
+        None => Ok(output::print(text.as_bytes())?),
+    }
+}
+
+/// The columns of the terminal, where there is one.
+fn width(terminal: bool) -> usize {
+    const DEFAULT: usize = 120;
+    if !terminal {
+        return DEFAULT;
+    }
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: TIOCGWINSZ fills in a winsize, which outlives the call.
+    let asked = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &mut size) };
+    if asked == 0 && size.ws_col > 0 { usize::from(size.ws_col) } else { DEFAULT }
+}
