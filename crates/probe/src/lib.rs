@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod config;
+pub mod host;
 mod kinds;
 pub mod logs;
 pub mod parse;
