@@ -3,6 +3,8 @@
 mod assemble;
 mod files;
 mod investigate;
+mod live;
+mod stages;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -11,11 +13,14 @@ use std::time::Instant;
 use anyhow::Context;
 use doctor::report::text::Style;
 use model::Report;
+use probe::discover::Url;
 
 use crate::args::{self, ReportFormat};
 use crate::output;
 use assemble::Verdict;
 use investigate::investigate;
+use live::Live;
+use stages::Stages;
 
 /// The exit code for everything that keeps the doctor from judging.
 pub(crate) const FAILED: u8 = 3;
@@ -41,12 +46,18 @@ pub(crate) fn run(args: &args::Doctor) -> anyhow::Result<ExitCode> {
 /// Reads what there is, and judges it.
 fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
     let started = Instant::now();
-    let mut seen = if args.bundle.is_some() || !args.log.is_empty() || !args.config.is_empty() {
-        files::read(args, started)?
-    } else {
-        anyhow::bail!("say what to look at: --bundle, --log or --config")
-    };
-    let diagnosis = investigate(&mut seen, None, true);
+    if args.bundle.is_some() || !args.log.is_empty() || !args.config.is_empty() {
+        let mut seen = files::read(args, started)?;
+        let diagnosis = investigate(&mut seen, None, &[], false);
+        seen.took = started.elapsed();
+        return Ok(assemble::report(seen, diagnosis));
+    }
+    let url = args.target.as_deref().map(str::parse::<Url>).transpose()?;
+    let mut stages = Stages { spoken: args.format == ReportFormat::Text };
+    let Live { mut seen, mut eyes } = live::look(args, url, &mut stages)?;
+    let first = eyes.first();
+    let diagnosis = investigate(&mut seen, Some(&mut eyes), &first, true);
+    stages.asked(eyes.asked());
     seen.took = started.elapsed();
     Ok(assemble::report(seen, diagnosis))
 }

@@ -4,8 +4,11 @@
 //! Parsers are pure; readers are thin. Nothing here knows a cause or a rule: what an observation means is for `doctor`.
 
 pub mod bundle;
+pub mod check;
 pub mod config;
+pub mod discover;
 pub mod host;
+pub mod kernel_log;
 mod kinds;
 pub mod logs;
 pub mod parse;

@@ -30,16 +30,23 @@ pub(crate) struct Look {
     pub(crate) probes: Vec<Probed>,
 }
 
-/// Judges what was seen, and looks further with `eyes`, if there are any. What is seen is added.
-pub(crate) fn investigate(seen: &mut Seen, eyes: Option<&mut dyn Eyes>, now: bool) -> Diagnosis {
+/// Judges what was seen, and looks further with `eyes`, if there are any: for `first` in any case, then for what would tell
+/// more. What is seen is added. `now` says that it is about the present.
+pub(crate) fn investigate(
+    seen: &mut Seen,
+    eyes: Option<&mut dyn Eyes>,
+    first: &[Want],
+    now: bool,
+) -> Diagnosis {
     let present = if now { seen.made } else { None };
     let mut diagnosis = diagnose(Catalogue::causes(), &seen.evidence, present);
     let Some(eyes) = eyes else { return diagnosis };
     let mut asked: BTreeSet<Want> = BTreeSet::new();
-    for _ in 0..ROUNDS_MAX {
+    for number in 0..ROUNDS_MAX {
+        let wanted = if number == 0 { first } else { &diagnosis.wanted };
         let round: Vec<Want> =
-            diagnosis.wanted.iter().filter(|want| !asked.contains(*want)).take(ROUND_MAX).cloned().collect();
-        if round.is_empty() {
+            wanted.iter().filter(|want| !asked.contains(*want)).take(ROUND_MAX).cloned().collect();
+        if round.is_empty() && number > 0 {
             break;
         }
         for want in round {
@@ -93,7 +100,7 @@ mod tests {
     #[test]
     fn what_would_tell_more_is_asked_for_once() {
         let mut eyes = One { asked: Vec::new(), patience: usize::MAX };
-        let diagnosis = investigate(&mut refused(), Some(&mut eyes), true);
+        let diagnosis = investigate(&mut refused(), Some(&mut eyes), &[], true);
         assert_eq!(diagnosis.findings[0].cause, "upstream-not-running");
         assert!(eyes.asked.contains(&"target addr=127.0.0.1:8000".to_owned()), "{:?}", eyes.asked);
         let once: BTreeSet<&String> = eyes.asked.iter().collect();
@@ -104,7 +111,7 @@ mod tests {
     fn when_the_time_is_up_the_rest_is_skipped_and_said() {
         let mut eyes = One { asked: Vec::new(), patience: 0 };
         let mut seen = refused();
-        let diagnosis = investigate(&mut seen, Some(&mut eyes), true);
+        let diagnosis = investigate(&mut seen, Some(&mut eyes), &[], true);
         assert!(eyes.asked.is_empty());
         assert!(diagnosis.findings[0].confidence < 0.8);
         assert!(seen.skipped.iter().any(|skipped| skipped.needs == "a larger --budget"));

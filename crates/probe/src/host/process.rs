@@ -203,6 +203,115 @@ pub fn wchan(pid: u32, thread: u32) -> Option<String> {
     Some(wchan).filter(|wchan| !wchan.is_empty() && wchan != "0")
 }
 
+/// What a thread waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// recv, accept, poll, lock, sleep, disk, send, running, other.
+    pub kind: &'static str,
+    /// The system call or the place in the kernel.
+    pub call: String,
+    /// The descriptor that the call is about.
+    pub descriptor: Option<u32>,
+}
+
+/// By `/proc/PID/task/TID/syscall` where that may be read, else by the name of the place in the kernel; `None` where neither
+/// may.
+pub fn thread_wait(pid: u32, thread: u32) -> Option<Wait> {
+    let folder = folder(pid).join("task").join(thread.to_string());
+    let state = parse_stat(&fs::read_to_string(folder.join("stat")).ok()?)?.state;
+    if state == 'R' {
+        return Some(Wait { kind: "running", call: "running".to_owned(), descriptor: None });
+    }
+    if matches!(state, 'T' | 't') {
+        return Some(Wait { kind: "stopped", call: "stopped".to_owned(), descriptor: None });
+    }
+    let place = fs::read_to_string(folder.join("wchan")).unwrap_or_default();
+    let place = if place == "0" { String::new() } else { place };
+    let Ok(call) = fs::read_to_string(folder.join("syscall")) else {
+        return (!place.is_empty()).then(|| Wait {
+            kind: of_place(&place),
+            call: place.clone(),
+            descriptor: None,
+        });
+    };
+    let mut words = call.split_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    let argument = words.next().and_then(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let (kind, name) = of_call(number);
+    let descriptor = matches!(kind, "recv" | "send" | "accept").then_some(argument).flatten();
+    // A read of a pipe or file is no reception: the place in the kernel tells.
+    let kind = if kind == "recv" && place.contains("pipe") { "poll" } else { kind };
+    Some(Wait {
+        kind,
+        call: if place.is_empty() { name.to_owned() } else { format!("{name}, {place}") },
+        descriptor,
+    })
+}
+
+/// What a system call waits for.
+fn of_call(number: i64) -> (&'static str, &'static str) {
+    match number {
+        libc::SYS_read => ("recv", "read"),
+        libc::SYS_recvfrom => ("recv", "recvfrom"),
+        libc::SYS_recvmsg => ("recv", "recvmsg"),
+        libc::SYS_readv => ("recv", "readv"),
+        libc::SYS_write => ("send", "write"),
+        libc::SYS_sendto => ("send", "sendto"),
+        libc::SYS_sendmsg => ("send", "sendmsg"),
+        libc::SYS_writev => ("send", "writev"),
+        libc::SYS_accept4 => ("accept", "accept4"),
+        libc::SYS_accept => ("accept", "accept"),
+        libc::SYS_connect => ("connect", "connect"),
+        libc::SYS_futex => ("lock", "futex"),
+        libc::SYS_nanosleep => ("sleep", "nanosleep"),
+        libc::SYS_clock_nanosleep => ("sleep", "clock_nanosleep"),
+        libc::SYS_epoll_pwait => ("poll", "epoll_pwait"),
+        libc::SYS_ppoll => ("poll", "ppoll"),
+        libc::SYS_pselect6 => ("poll", "pselect6"),
+        libc::SYS_wait4 => ("wait", "wait4"),
+        libc::SYS_waitid => ("wait", "waitid"),
+        libc::SYS_flock => ("lock", "flock"),
+        libc::SYS_fcntl => ("lock", "fcntl"),
+        libc::SYS_fsync => ("disk", "fsync"),
+        libc::SYS_fdatasync => ("disk", "fdatasync"),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_poll => ("poll", "poll"),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_select => ("poll", "select"),
+        #[cfg(target_arch = "x86_64")]
+        libc::SYS_epoll_wait => ("poll", "epoll_wait"),
+        -1 => ("running", "no system call"),
+        _ => ("other", "another system call"),
+    }
+}
+
+fn of_place(place: &str) -> &'static str {
+    const PLACES: &[(&str, &str)] = &[
+        ("nanosleep", "sleep"),
+        ("futex", "lock"),
+        ("ep_poll", "poll"),
+        ("poll", "poll"),
+        ("select", "poll"),
+        ("inet_csk_accept", "accept"),
+        ("accept", "accept"),
+        ("sk_wait_data", "recv"),
+        ("wait_woken", "recv"),
+        ("unix_stream_read", "recv"),
+        ("recv", "recv"),
+        ("sk_stream_wait", "send"),
+        ("pipe", "poll"),
+        ("io_schedule", "disk"),
+        ("do_wait", "wait"),
+    ];
+    PLACES.iter().find(|(part, _)| place.contains(part)).map_or("other", |(_, kind)| kind)
+}
+
+/// The inode of the socket at a descriptor.
+pub fn socket_at(pid: u32, descriptor: u32) -> Option<u64> {
+    let link = fs::read_link(folder(pid).join("fd").join(descriptor.to_string())).ok()?;
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
 /// The threads of a process, the main one first.
 pub fn threads(pid: u32) -> Vec<u32> {
     let entries = fs::read_dir(folder(pid).join("task")).into_iter().flatten().flatten();

@@ -1,0 +1,140 @@
+//! This machine: what is there, what its logs say of the last minutes, and whoever can tell more when asked.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use model::{Moment, Want};
+use probe::check::{self, Budget};
+use probe::discover::{self, Scene, Url};
+use probe::logs;
+
+use super::assemble::Seen;
+use super::investigate::{Eyes, Look};
+use super::stages::Stages;
+use crate::args;
+
+/// How far back logs are read unless told otherwise: whoever asks is woken by what happens now.
+const SINCE: Duration = Duration::from_secs(15 * 60);
+/// How long reading logs may take; probing has a budget of its own.
+const READING: Duration = Duration::from_millis(1_500);
+
+/// What was seen without asking, and the eyes to look further with.
+pub(super) struct Live {
+    pub(super) seen: Seen,
+    pub(super) eyes: LiveEyes,
+}
+
+pub(super) fn look(args: &args::Doctor, url: Option<Url>, stages: &mut Stages) -> anyhow::Result<Live> {
+    let since = match &args.since {
+        Some(since) => admin::duration("--since", since).map_err(anyhow::Error::msg)?,
+        None => SINCE,
+    };
+    let budget = admin::duration("--budget", &args.budget).map_err(anyhow::Error::msg)?;
+    let mut scene = discover::discover(url);
+    stages.chain(&scene.chain);
+    let now = now();
+    let options = logs::Options {
+        since: Some(now.plus_seconds(-since.as_secs_f64())),
+        now: Some(now),
+        boot: probe::host::process::boot_time(),
+        zone_seconds: zone_seconds(),
+        deadline: Some(Instant::now() + READING),
+        rotated: true,
+    };
+    let mut seen = Seen {
+        target: scene.url.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string),
+        made: Some(now),
+        chain: std::mem::take(&mut scene.chain),
+        evidence: scene.evidence.clone(),
+        skipped: std::mem::take(&mut scene.skipped),
+        ..Seen::default()
+    };
+    for log in &scene.logs {
+        let shown = log.path.display().to_string();
+        let read = logs::read(&log.path, &shown, log.format, &options);
+        // A file that a server appends to need not be a log.
+        let unknown = read.format.is_none() && log.format.is_none();
+        if !unknown {
+            stages.log(&shown, read.evidence.len(), &read.skipped);
+            seen.skipped.extend(read.skipped);
+        }
+        seen.evidence.extend(read.evidence);
+        seen.series.extend(read.series);
+    }
+    system_logs(&mut seen, &options, stages);
+    scene.evidence.clone_from(&seen.evidence);
+    Ok(Live { seen, eyes: LiveEyes { scene, budget: Budget::new(budget), asked: 0 } })
+}
+
+/// The kernel's own messages, where no file has them.
+fn system_logs(seen: &mut Seen, options: &logs::Options, stages: &mut Stages) {
+    let read = seen.evidence.iter().any(|item| item.kind == "read" && item.get("what") == Some("kernel-log"));
+    if read {
+        return;
+    }
+    match probe::kernel_log::read(options) {
+        Ok(evidence) => {
+            stages.log("kernel log", evidence.len(), &[]);
+            seen.evidence.extend(evidence);
+        }
+        Err(skipped) => seen.skipped.push(skipped),
+    }
+}
+
+/// Looks at the machine when asked, within a budget.
+pub(super) struct LiveEyes {
+    scene: Scene,
+    budget: Budget,
+    asked: usize,
+}
+
+impl LiveEyes {
+    /// The questions with which every diagnosis begins: does it fail now, and does the server behind answer?
+    pub(super) fn first(&self) -> Vec<Want> {
+        let mut wants = Vec::new();
+        if self.scene.url.is_some() {
+            wants.push(Want::new("http-probe").with("via", "proxy"));
+        }
+        for upstream in self.scene.upstreams.iter().take(2) {
+            wants.push(Want::new("http-probe").with("via", "direct").with("addr", &upstream.written));
+        }
+        wants
+    }
+}
+
+impl LiveEyes {
+    /// How often it was looked.
+    pub(super) fn asked(&self) -> usize {
+        self.asked
+    }
+}
+
+impl Eyes for LiveEyes {
+    fn look(&mut self, want: &Want) -> Look {
+        self.asked += 1;
+        let answer = check::answer(&self.scene, want, &mut self.budget);
+        self.scene.evidence.extend(answer.evidence.iter().cloned());
+        Look { evidence: answer.evidence, skipped: answer.skipped, probes: answer.probed }
+    }
+
+    fn time_is_up(&self) -> bool {
+        self.budget.left().is_zero()
+    }
+}
+
+fn now() -> Moment {
+    Moment(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)
+}
+
+/// Seconds that this machine's clock is ahead of UTC: logs are written in its zone.
+pub(super) fn zone_seconds() -> i64 {
+    let mut broken = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are to values of the right type that outlive the calls; localtime_r is safe among threads.
+    let broken = unsafe {
+        let now = libc::time(std::ptr::null_mut());
+        if libc::localtime_r(&raw const now, broken.as_mut_ptr()).is_null() {
+            return 0;
+        }
+        broken.assume_init()
+    };
+    broken.tm_gmtoff
+}

@@ -1,0 +1,154 @@
+//! Discovery: which proxy serves a URL, where it sends it, which server is behind, what it runs on, what it talks to, and
+//! where all of them write their logs.
+//!
+//! Goes from the outside in, from each hop to the next, and says what it could not see. Read only.
+
+mod configuration;
+pub(crate) mod dependencies;
+mod logs;
+mod proxies;
+pub(crate) mod servers;
+mod software;
+pub(crate) mod targets;
+mod url;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use model::Evidence;
+use model::evidence::Place;
+use model::report::{Hop, HopState, Skipped};
+
+use crate::config::Configuration;
+use crate::host::Host;
+use crate::host::product::Product;
+use crate::host::sockets::Address;
+use crate::parse::Format;
+
+pub use url::{ParseUrlError, Url};
+
+/// What was found on the machine.
+#[derive(Debug, Default)]
+pub struct Scene {
+    pub url: Option<Url>,
+    pub host: Host,
+    pub chain: Vec<Hop>,
+    pub evidence: Vec<Evidence>,
+    pub skipped: Vec<Skipped>,
+    /// Logs to read, each once.
+    pub logs: Vec<LogFile>,
+    /// Files of configurations that were read.
+    pub configurations: BTreeSet<String>,
+    /// The upstreams of the URL, or of all sites.
+    pub upstreams: Vec<Upstream>,
+    /// Processes of the servers behind them.
+    pub workers: Vec<u32>,
+    /// Open connections of those to others: address, product and process.
+    pub peers: Vec<Peer>,
+    /// Network namespace of the proxy.
+    pub proxy_netns: Option<u64>,
+    pub proxy_pid: Option<u32>,
+}
+
+/// A log and what is known of its form.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogFile {
+    pub path: PathBuf,
+    pub format: Option<Format>,
+    /// Whose it is.
+    pub product: &'static str,
+}
+
+/// Where a proxy sends requests.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Upstream {
+    /// As it is written in the configuration.
+    pub written: String,
+    /// The addresses it stands for; empty where it does not resolve.
+    pub addresses: Vec<Address>,
+    /// `http`, `https`, `uwsgi` ...
+    pub scheme: String,
+    /// The path that the proxy sends, for the URL that was asked about.
+    pub uri: String,
+    /// The Host that it sends.
+    pub host: String,
+    /// The product of the server behind it, once known.
+    pub product: Option<Product>,
+}
+
+/// An open connection of a worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Peer {
+    pub pid: u32,
+    pub address: Address,
+    pub product: &'static str,
+}
+
+/// Looks at the machine for one URL, or for every proxy on it.
+pub fn discover(url: Option<Url>) -> Scene {
+    let host = Host::read();
+    let mut scene = Scene { url, host, ..Scene::default() };
+    scene.evidence.push(
+        Evidence::new("read")
+            .with("what", "processes")
+            .text(format!("{} processes were looked at", scene.host.processes.len()))
+            .from("processes")
+            .at(Place::file("/proc", 0)),
+    );
+    scene.evidence.push(
+        Evidence::new("read")
+            .with("what", "sockets")
+            .text("listening sockets were read")
+            .from("socket table")
+            .at(Place::file("/proc/net/tcp", 0)),
+    );
+    if !scene.host.sees_all {
+        scene.skipped.push(Skipped {
+            check: "processes of other users".to_owned(),
+            reason: "their descriptors and namespaces may not be looked into".to_owned(),
+            needs: "root".to_owned(),
+        });
+    }
+    let fronts = proxies::in_front(&mut scene);
+    let mut configuration = Configuration::default();
+    for front in &fronts {
+        configuration::read_proxy(&mut scene, front, &mut configuration);
+    }
+    proxies::choose(&mut scene, &fronts, &configuration);
+    targets::look(&mut scene);
+    servers::behind(&mut scene);
+    dependencies::look(&mut scene);
+    software::look(&mut scene);
+    logs::find(&mut scene, &fronts);
+    scene
+}
+
+impl Scene {
+    /// A process as evidence, and as a part of the chain.
+    pub(crate) fn add_hop(
+        &mut self,
+        product: &str,
+        version: Option<String>,
+        address: String,
+        detail: String,
+    ) {
+        let hop = Hop {
+            product: product.to_owned(),
+            version,
+            address,
+            detail,
+            state: HopState::Unknown,
+            note: None,
+        };
+        let same = |known: &Hop| known.product == hop.product && known.address == hop.address;
+        if !self.chain.iter().any(same) {
+            self.chain.push(hop);
+        }
+    }
+
+    pub(crate) fn add_log(&mut self, log: LogFile) {
+        if !self.logs.iter().any(|known| known.path == log.path) {
+            self.logs.push(log);
+        }
+    }
+}
