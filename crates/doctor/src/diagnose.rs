@@ -10,6 +10,8 @@ use crate::hypothesis::{self, Book, Hypothesis, fill};
 
 /// Below this a cause is not worth a line of a report.
 const REPORTED_MIN: f64 = 0.3;
+/// Guesses that a report names, beside what is asserted.
+const GUESSES_MAX: usize = 5;
 /// A cause of this confidence stands for what follows from it.
 const CONFIRMED_MIN: f64 = 0.6;
 /// What follows from a confirmed cause is a consequence from here on, and a look-alike below it no finding of its own.
@@ -148,6 +150,8 @@ fn rank(catalogue: &Catalogue, book: &Book<'_>, likely: &[Hypothesis<'_>]) -> Ve
         let consequences = consequences(catalogue, hypothesis, likely);
         findings.extend(finding(hypothesis, consequences, book));
     }
+    let asserted = findings.iter().filter(|finding: &&Finding| finding.confidence >= COMPETING_MIN).count();
+    findings.truncate(asserted + GUESSES_MAX);
     findings
 }
 

@@ -267,6 +267,8 @@ impl<'a> Reading<'a> {
                 self.against.extend(found);
             }
             Role::Require => self.because.extend(found),
+            // The same fact in other words is no further support.
+            Role::Support | Role::Symptom if found.iter().all(|item| self.cites(item)) => {}
             role => {
                 self.decisive |= role == Role::Decisive;
                 self.proof |= role == Role::Proof;
@@ -274,6 +276,10 @@ impl<'a> Reading<'a> {
                 self.because.extend(found);
             }
         }
+    }
+
+    fn cites(&self, evidence: &Evidence) -> bool {
+        self.because.iter().any(|known| std::ptr::eq(*known, evidence))
     }
 
     fn fails(&mut self, statement: &Statement) {

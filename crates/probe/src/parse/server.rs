@@ -132,6 +132,7 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
 pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
     let source = source(format);
     let mut time = None;
+    let mut before = None;
     let mut traceback: Option<Traceback<'_>> = None;
     for (number, text) in lines.iter() {
         if let Some(open) = traceback.as_mut() {
@@ -146,7 +147,10 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
         }
         let line = head(text, lines.zone);
         time = line.time.or(time);
-        if let Some(begun) = Traceback::begin(lines.path, number, line.message, time, source, line.pid) {
+        // A traceback has no pid of its own: it follows a line of the process that wrote it.
+        let pid = line.pid.or(before);
+        before = line.pid.or(if line.time.is_some() { None } else { before });
+        if let Some(begun) = Traceback::begin(lines.path, number, line.message, time, source, pid) {
             traceback = Some(begun);
             continue;
         }
@@ -253,7 +257,9 @@ fn head(line: &str, zone: clock::Zone) -> Line<'_> {
             rest.split_once("} [").and_then(|(_, rest)| clock::asctime(rest, zone)).map(|(time, _)| time);
         return Line { time, pid: Some(pid.trim()), message: line };
     }
-    Line { time: None, pid: None, message: line }
+    let levels = ["INFO:", "ERROR:", "WARNING:", "CRITICAL:", "DEBUG:"];
+    let message = levels.iter().find_map(|level| line.strip_prefix(level)).map_or(line, str::trim_start);
+    Line { time: None, pid: None, message }
 }
 
 fn bracketed(text: &str) -> (Option<&str>, &str) {
