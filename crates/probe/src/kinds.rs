@@ -37,6 +37,7 @@ const SHARED: &[Kind] = kinds! {
                not-http, wrong-version (TLS to plain text), handshake, verify, expired, name-mismatch, unknown-name, \
                not-found, server-failed, no-resolver, no-live, overflow, frame-too-large, goaway, early-response, aborted, \
                body-too-large, header-too-big-request, invalid-request, disabled, other"
+        "fault" "Clearway's own word for it, see `clearway explain`"
         "errno" "the number of the system's error, where one was told"
         "upstream" "the address that was tried, or the name of the group where none was"
         "group" "the name of the group of upstreams"
@@ -53,6 +54,7 @@ const SHARED: &[Kind] = kinds! {
         "idle" "how long a reused connection had been idle"
         "end" "fin or rst: how the upstream ended the connection"
         "sent" "bytes of the request that were written"
+        "acked" "bytes of it that the upstream's kernel had acknowledged"
         "received" "bytes of the answer that were read"
         "limit" "the time limit that was reached"
         "flags" "HAProxy's or Envoy's own letters"
