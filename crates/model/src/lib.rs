@@ -9,6 +9,7 @@ mod exchange;
 mod fault;
 pub mod gateway;
 mod id;
+mod incident;
 mod method;
 mod moment;
 pub mod report;
@@ -21,6 +22,7 @@ pub use exchange::{Attempt, Exchange, Limit, LimitName, PeerEnd, Protocol, Retry
 pub use fault::{Ending, Fault, Party, Phase, Retry};
 pub use gateway::Gateway;
 pub use id::{ParseRequestIdError, RequestId, RequestIds, hex};
+pub use incident::{Closed, ClosedBy, Incident, IncidentId, NamedCause};
 pub use method::{Method, ParseMethodError};
 pub use moment::{Moment, ParseMomentError};
 pub use report::Report;

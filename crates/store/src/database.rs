@@ -1,5 +1,5 @@
-//! The main database: what must outlive a restart and is not a record. Now the admin token and small facts; later
-//! configuration, identities and secrets.
+//! The main database: what must outlive a restart and is not a record. Now the admin token, small facts and incidents
+//! (`incidents.rs`); later configuration, identities and secrets.
 
 use std::fs::File;
 use std::io::Read;
@@ -21,8 +21,8 @@ pub const ADMIN_TOKEN_PREFIX: &str = "cw_admin_";
 /// The configuration and identity database. Clones share one connection.
 #[derive(Clone, Debug)]
 pub struct Database {
-    path: PathBuf,
-    connection: Arc<Mutex<SqliteConnection>>,
+    pub(crate) path: PathBuf,
+    pub(crate) connection: Arc<Mutex<SqliteConnection>>,
 }
 
 impl Database {

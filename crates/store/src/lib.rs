@@ -7,6 +7,7 @@
 mod database;
 mod directory;
 mod error;
+mod incidents;
 mod records;
 mod schema;
 mod sqlite;
@@ -14,6 +15,7 @@ mod sqlite;
 pub use database::{ADMIN_TOKEN_PREFIX, Database};
 pub use directory::DataDir;
 pub use error::StoreError;
+pub use incidents::IncidentQuery;
 pub use records::{
     BlockCounts, Failure, Failures, Follower, NotAParcel, PARCEL_BYTES_MAX, Page, ParseStatusMatchError,
     Query, RecordCounts, RecordReader, RecordSettings, RecordState, RecordStatus, RecordWriter, StatusMatch,

@@ -15,6 +15,8 @@ use crate::StoreError;
 pub(crate) const MIGRATIONS: &[&str] = &[
     // 1: meta, token.
     include_str!("migrations/0001_start.sql"),
+    // 2: incident.
+    include_str!("migrations/0002_incident.sql"),
 ];
 
 /// Brings a database to the newest schema. One that is newer than that is refused, untouched.

@@ -12,6 +12,8 @@ mod database;
 mod directory;
 #[path = "store/failing.rs"]
 mod failing;
+#[path = "store/incidents.rs"]
+mod incidents;
 #[path = "store/process.rs"]
 mod process;
 #[path = "store/records.rs"]

@@ -7,7 +7,7 @@ use super::{File, Offence};
 /// Imports run downwards: a crate may depend on crates of lower rows only.
 const LAYERS: &[&[&str]] = &[
     &["model"],
-    &["wire", "config", "ai", "store", "probe", "doctor"],
+    &["wire", "config", "ai", "store", "probe", "doctor", "incident"],
     &["upstream", "policy"],
     &["proxy", "admin"],
     &["clearway"],
@@ -42,7 +42,7 @@ const RESERVED: &[(&str, &[&str], &str)] = &[
 ];
 
 /// Crates that do no I/O and read no clock.
-const PURE: &[&str] = &["ai", "config", "doctor", "model", "wire"];
+const PURE: &[&str] = &["ai", "config", "doctor", "incident", "model", "wire"];
 const IMPURE: &[&str] = &["axum", "hickory-resolver", "mio", "reqwest", "socket2", "sqlx", "tokio"];
 
 pub(super) fn check(files: &[File], offences: &mut Vec<Offence>) {
