@@ -44,6 +44,8 @@ fn all() -> Vec<Endpoint> {
         endpoint("/metrics", Open, get(handlers::health::metrics)),
         endpoint("/api/v1/calls", Operator, get(handlers::calls::search)),
         endpoint("/api/v1/calls/{id}", Operator, get(handlers::calls::find)),
+        endpoint("/api/v1/incidents", Operator, get(handlers::incidents::list)),
+        endpoint("/api/v1/incidents/{id}", Operator, get(handlers::incidents::find)),
         endpoint("/api/v1/routes", Operator, get(handlers::serving::routes)),
         endpoint("/api/v1/upstreams", Operator, get(handlers::serving::upstreams)),
     ]

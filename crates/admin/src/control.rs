@@ -6,11 +6,11 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use model::RequestId;
+use model::{IncidentId, RequestId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::CallFilter;
+use crate::{CallFilter, IncidentFilter, IncidentPage, IncidentRow};
 
 /// A question's answer, later.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, ControlError>> + Send + 'a>>;
@@ -31,6 +31,12 @@ pub trait Control: Send + Sync {
 
     /// The exchange with this id, as its JSON.
     fn find(&self, id: RequestId) -> Answer<'_, Option<Box<RawValue>>>;
+
+    /// Incidents that match, newest first, without their reports.
+    fn incidents<'a>(&'a self, filter: &'a IncidentFilter) -> Answer<'a, IncidentPage>;
+
+    /// The incident with this id, with its report.
+    fn incident(&self, id: IncidentId) -> Answer<'_, Option<IncidentRow>>;
 
     fn routes(&self) -> Vec<RouteRow>;
 

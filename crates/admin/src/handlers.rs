@@ -2,6 +2,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod health;
+pub(crate) mod incidents;
 pub(crate) mod serving;
 
 use axum::Json;

@@ -8,9 +8,11 @@ mod calls;
 mod control;
 mod guard;
 mod handlers;
+mod incidents;
 mod serve;
 
 pub use api::{Permission, endpoints, router};
 pub use calls::{CallFilter, DEFAULT_LIMIT, call_id, duration};
 pub use control::{Answer, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow};
+pub use incidents::{IncidentFilter, IncidentPage, IncidentRow, incident_id};
 pub use serve::serve;

@@ -23,6 +23,7 @@ pub(crate) enum Command {
     Calls(Box<Calls>),
     Doctor(Box<Doctor>),
     Explain(Explain),
+    Incidents(Box<Incidents>),
     /// List the routes that are served
     Routes(Listing),
     /// List the upstreams and how their targets are doing
@@ -186,6 +187,53 @@ pub(crate) struct Explain {
     /// List all of them, each in one line
     #[arg(long, conflicts_with = "id")]
     pub(crate) list: bool,
+}
+
+/// List the times in which a service failed beyond its own past, with what was found to be the cause
+///
+/// An incident opens by itself when more requests of a service fail than usually do, is looked into while it lasts, and closes by
+/// itself. Asks the running process; reads the data directory when none runs.
+#[derive(Debug, Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Incidents {
+    #[command(subcommand)]
+    pub(crate) command: Option<IncidentsCommand>,
+    #[command(flatten)]
+    pub(crate) list: IncidentsList,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum IncidentsCommand {
+    /// List incidents, newest first
+    List(IncidentsList),
+    /// Print one incident with its diagnosis
+    Show(ShowIncident),
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct IncidentsList {
+    /// Only incidents of this service
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service: Option<String>,
+    /// Only those that last
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Only those that lasted within this time: 10m, 2h, 1d
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<String>,
+    /// At most so many [default: 50]
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
+}
+
+#[derive(Debug, Parser)]
+pub(crate) struct ShowIncident {
+    /// The id of the incident, as the list and the log have it
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) listing: Listing,
 }
 
 /// Replace the running process by a new one, without losing a request or a connection

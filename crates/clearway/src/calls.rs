@@ -86,7 +86,7 @@ fn filter(args: &Calls) -> CallFilter {
     }
 }
 
-fn reader(data: &Path) -> anyhow::Result<RecordReader> {
+pub(crate) fn reader(data: &Path) -> anyhow::Result<RecordReader> {
     let directory = DataDir::open_read_only(data).map_err(|error| anyhow::anyhow!("failed to {error}"))?;
     Ok(RecordReader::open(&directory))
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use admin::{CallFilter, Control, ControlError};
+use admin::{CallFilter, Control, ControlError, IncidentFilter};
 use anyhow::Context;
 use model::RequestId;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,15 @@ pub(crate) enum Request {
     Call {
         id: String,
     },
+    /// The records around a call, as evidence: its subject first.
+    Evidence {
+        id: String,
+    },
+    Incident {
+        id: String,
+    },
+    /// Incidents, newest first.
+    Incidents(IncidentFilter),
     Routes,
     Upstreams,
     RotateAdminToken,
@@ -210,6 +219,9 @@ async fn reply(request: Request, running: &Running, replies: &mut Replies) -> io
         Request::Calls(filter) => replies.calls(running, &filter).await?,
         Request::Follow(filter) => replies.follow(running, &filter).await?,
         Request::Call { id } => replies.call(running, &id).await?,
+        Request::Evidence { id } => replies.evidence(running, &id).await?,
+        Request::Incident { id } => replies.incident(running, &id).await?,
+        Request::Incidents(filter) => replies.incidents(running, &filter).await?,
         Request::Routes => replies.rows(&running.routes()).await?,
         Request::Upstreams => replies.rows(&running.upstreams()).await?,
         Request::RotateAdminToken => replies.new_admin_token(running).await?,
@@ -295,6 +307,36 @@ impl Replies {
         match running.find(id).await {
             Ok(Some(call)) => self.send(&Reply::Item(call)).await.map(Ok),
             Ok(None) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn evidence(&mut self, running: &Running, id: &str) -> Outcome {
+        let id = match admin::call_id(id) {
+            Ok(id) => id,
+            Err(reason) => return Ok(Err(ControlError::Question(reason))),
+        };
+        match running.evidence(id).await {
+            Ok(Some(records)) => self.rows(&records.into_lines()).await,
+            Ok(None) => Ok(Ok(())),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn incident(&mut self, running: &Running, id: &str) -> Outcome {
+        let id = match admin::incident_id(id) {
+            Ok(id) => id,
+            Err(reason) => return Ok(Err(ControlError::Question(reason))),
+        };
+        match running.incident(id).await {
+            Ok(found) => self.rows(found.as_slice()).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    async fn incidents(&mut self, running: &Running, filter: &IncidentFilter) -> Outcome {
+        match running.incidents(filter).await {
+            Ok(page) => self.rows(&page.incidents).await,
             Err(error) => Ok(Err(error)),
         }
     }

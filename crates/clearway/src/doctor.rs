@@ -17,8 +17,10 @@ use probe::discover::Url;
 
 use crate::args::{self, ReportFormat};
 use crate::output;
+use crate::own_records::{self, OwnRecords};
 use assemble::Verdict;
-use investigate::investigate;
+pub(crate) use assemble::{ASSERTED_MIN, Seen, report};
+pub(crate) use investigate::{Eyes, investigate};
 use live::Live;
 use stages::Stages;
 
@@ -50,7 +52,10 @@ fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
         let mut seen = files::read(args, started)?;
         let diagnosis = investigate(&mut seen, None, &[], false);
         seen.took = started.elapsed();
-        return Ok(assemble::report(seen, diagnosis));
+        return Ok(report(seen, diagnosis));
+    }
+    if let Some(id) = args.target.as_deref().filter(|target| admin::call_id(target).is_ok()) {
+        return own(args, id, started);
     }
     let url = args.target.as_deref().map(str::parse::<Url>).transpose()?;
     let mut stages = Stages { spoken: args.format == ReportFormat::Text };
@@ -59,7 +64,23 @@ fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
     let diagnosis = investigate(&mut seen, Some(&mut eyes), &first, true);
     stages.asked(eyes.asked());
     seen.took = started.elapsed();
-    Ok(assemble::report(seen, diagnosis))
+    Ok(report(seen, diagnosis))
+}
+
+/// Judges a request of Clearway's own by its records.
+fn own(args: &args::Doctor, id: &str, started: Instant) -> anyhow::Result<Report> {
+    let Some(OwnRecords { subject, evidence }) = own_records::around_request(&args.data, id)? else {
+        anyhow::bail!(
+            "no call with the id {id} is kept in {}; see records.retention-days",
+            args.data.display()
+        );
+    };
+    // It may be long ago: what the machine is like now is no evidence for it.
+    let made = evidence.iter().filter_map(|item| item.time).max();
+    let mut seen = Seen { target: subject, made, evidence, ..Seen::default() };
+    let diagnosis = investigate(&mut seen, None, &[], false);
+    seen.took = started.elapsed();
+    Ok(report(seen, diagnosis))
 }
 
 /// Writes the report where it is wanted, in the form that is wanted.

@@ -10,11 +10,14 @@ mod control;
 mod doctor;
 mod explain;
 mod handover;
+mod incident_list;
+mod incidents;
 mod listing;
 mod log_file;
 mod man;
 mod notify;
 mod output;
+mod own_records;
 mod panics;
 mod predecessor;
 mod process;
@@ -36,7 +39,7 @@ use std::time::Duration;
 
 use clap::{CommandFactory, Parser};
 
-use crate::args::{AdminTokenCommand, Args, CallsCommand, Command};
+use crate::args::{AdminTokenCommand, Args, CallsCommand, Command, IncidentsCommand};
 
 /// Frees memory of one thread in another without a lock, which records do all the time.
 #[global_allocator]
@@ -87,6 +90,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Calls(calls) => match calls.command {
             Some(CallsCommand::Show(show)) => calls::show(&show),
             None => calls::list(&calls),
+        },
+        Command::Incidents(incidents) => match incidents.command {
+            Some(IncidentsCommand::Show(show)) => incident_list::show(&show),
+            Some(IncidentsCommand::List(listed)) => incident_list::list(&listed),
+            None => incident_list::list(&incidents.list),
         },
         Command::Routes(listing) => listing::routes(&listing),
         Command::Upstreams(listing) => listing::upstreams(&listing),

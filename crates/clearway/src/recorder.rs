@@ -1,4 +1,5 @@
-//! Takes finished exchanges from the data plane and derives everything from them: metrics, log line, stored record.
+//! Takes finished exchanges from the data plane and derives everything from them: metrics, log line, stored record, and what
+//! incidents are noticed by.
 //!
 //! Runs on the management runtime. When it is too slow, the data plane's queue fills and drops; nothing here delays a
 //! request.
@@ -7,6 +8,7 @@
 //! it from then on, which derives everything from them.
 
 mod successor;
+pub(crate) mod watch;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,12 +21,14 @@ use proxy::telemetry::log;
 use proxy::telemetry::metrics::Metrics;
 use store::{Follower, Query, RecordSettings, RecordState, RecordWriter};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use crate::handover::Connection;
 use crate::log_file::LogFile;
 use crate::output;
 use crate::recorder::successor::Successor;
+use crate::recorder::watch::Watch;
 
 /// How long exchanges are collected before they are worked on: a wake-up per exchange would cost more than its record.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -65,10 +69,19 @@ enum Place {
     Lost(usize),
 }
 
+/// What is derived from exchanges, and where it goes.
+pub(crate) struct Sinks {
+    pub(crate) metrics: Arc<Mutex<Metrics>>,
+    pub(crate) writer: RecordWriter,
+    pub(crate) watch: Watch,
+    pub(crate) log: LogFile,
+}
+
 pub(crate) struct Recorder {
     shared: Arc<Shared>,
     metrics: Arc<Mutex<Metrics>>,
     writer: RecordWriter,
+    watch: Watch,
     log: LogFile,
     format: LogFormat,
     path: Option<PathBuf>,
@@ -84,19 +97,20 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
-    pub(crate) fn new(
+    /// Records from now on. To be called on the management runtime.
+    pub(crate) fn start(
         shared: Arc<Shared>,
-        metrics: Arc<Mutex<Metrics>>,
-        writer: RecordWriter,
-        log: LogFile,
+        sinks: Sinks,
         settings: &Log,
         commands: mpsc::Receiver<Command>,
-    ) -> Recorder {
-        Recorder {
+    ) -> JoinHandle<()> {
+        let Sinks { metrics, writer, watch, log } = sinks;
+        let recorder = Recorder {
             shared,
             metrics,
             known_state: writer.status().state(),
             writer,
+            watch,
             log,
             format: settings.format,
             path: settings.file.clone(),
@@ -106,11 +120,12 @@ impl Recorder {
             known_dropped: 0,
             complain_after: Instant::now(),
             expected: 0,
-        }
+        };
+        tokio::task::spawn_local(recorder.run())
     }
 
     /// Until told to finish.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let mut collected_at = None;
         loop {
             tokio::select! {
@@ -123,6 +138,7 @@ impl Recorder {
                 recorded = recorded(&mut self.place) => if recorded.is_err() {
                     self.lose();
                 },
+                () = self.watch.due(), if matches!(self.place, Place::Store) => self.watch.tick(),
                 () = self.writer.due(), if matches!(self.place, Place::Store) => self.writer.tick().await,
                 () = self.shared.records.filled(), if collected_at.is_none() => {
                     collected_at = Some(Instant::now() + COLLECT);
@@ -139,7 +155,7 @@ impl Recorder {
 
     async fn obey(&mut self, command: Command) {
         match command {
-            Command::Configure(log, records) => self.configure(log, records),
+            Command::Configure(log, records) => self.configure(log, records).await,
             Command::ReopenLog => self.log.open(self.path.clone()),
             // Who asked may have left meanwhile, here and below.
             Command::Follow(query, answer) => drop(answer.send(self.writer.follow(query))),
@@ -154,11 +170,13 @@ impl Recorder {
             Command::Hold(answer) => {
                 self.record().await;
                 self.writer.let_go().await;
+                self.watch.hold().await;
                 self.place = Place::Held;
                 let _ = answer.send(());
             }
             Command::Resume => {
                 self.place = Place::Store;
+                self.watch.resume().await;
                 self.record().await;
             }
             Command::HandOver(connection) => {
@@ -205,6 +223,7 @@ impl Recorder {
                     let mut metrics = self.metrics.lock().unwrap_or_else(PoisonError::into_inner);
                     batch.iter().for_each(|exchange| metrics.observe(exchange));
                 }
+                self.watch.observe(&batch);
                 self.write_lines(&batch);
                 self.writer.append(batch).await;
             }
@@ -236,7 +255,10 @@ impl Recorder {
             self.lose();
         }
         match self.place {
-            Place::Store | Place::Held => self.writer.close().await,
+            Place::Store | Place::Held => {
+                self.watch.hold().await;
+                self.writer.close().await;
+            }
             Place::Successor(_) | Place::Lost(0) => {}
             Place::Lost(lost) => {
                 let what = match lost {
@@ -269,7 +291,8 @@ impl Recorder {
         self.log.write(lines, batch.len() as u64);
     }
 
-    fn configure(&mut self, log: Log, records: RecordSettings) {
+    async fn configure(&mut self, log: Log, records: RecordSettings) {
+        self.watch.configure(records.retention_days).await;
         self.format = log.format;
         if log.file != self.path {
             self.path = log.file;

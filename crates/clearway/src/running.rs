@@ -5,10 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use admin::{
-    Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
+    Answer, CallFilter, CallPage, Control, ControlError, IncidentFilter, IncidentPage, IncidentRow,
+    Readiness, RouteRow, TargetRow, UpstreamRow,
 };
 use model::gateway::{Balance, NamedMatch, Policy, Route};
-use model::{Exchange, RequestId};
+use model::{Exchange, IncidentId, RequestId};
 use proxy::Shared;
 use proxy::telemetry::exposition::{Exposition, Kind};
 use proxy::telemetry::log;
@@ -20,6 +21,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use upstream::Standing;
 
+use crate::incidents;
+use crate::own_records::{self, OwnRecords};
 use crate::recorder::Command;
 use crate::system::Usage;
 
@@ -41,6 +44,7 @@ pub(crate) struct Running {
     pub(crate) reloads: [AtomicU64; 2],
     pub(crate) upgrades: mpsc::Sender<UpgradeRequest>,
     pub(crate) upgrades_failed: AtomicU64,
+    pub(crate) incidents: Arc<Mutex<incidents::Tally>>,
 }
 
 /// Somebody wants another process to take the place of this one.
@@ -78,6 +82,12 @@ impl Running {
         let stopping = || "this process is stopping".to_owned();
         self.upgrades.send(UpgradeRequest { timeout, answer }).await.map_err(|_| stopping())?;
         upgraded.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    /// What the records say of a request and of those around it.
+    pub(crate) async fn evidence(&self, id: RequestId) -> Result<Option<OwnRecords>, ControlError> {
+        self.record_what_waits().await;
+        own_records::of_request(&self.reader, id).await
     }
 
     /// Whoever asks right after an answer finds its exchange: the recorder takes what it is collecting.
@@ -126,6 +136,7 @@ impl Control for Running {
         );
         let failed = self.upgrades_failed.load(Ordering::Relaxed);
         text.sample("clearway_upgrades_failed_total", &[], failed as f64);
+        self.incidents.lock().unwrap_or_else(PoisonError::into_inner).write(&mut text);
         text.family("clearway_build_info", Kind::Gauge, "Always 1; the labels say what runs.");
         text.sample("clearway_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         write_process(&mut text, self.started);
@@ -152,6 +163,14 @@ impl Control for Running {
             self.record_what_waits().await;
             find(&self.reader, id).await
         })
+    }
+
+    fn incidents<'a>(&'a self, filter: &'a IncidentFilter) -> Answer<'a, IncidentPage> {
+        Box::pin(incidents::list(&self.database, filter))
+    }
+
+    fn incident(&self, id: IncidentId) -> Answer<'_, Option<IncidentRow>> {
+        Box::pin(incidents::find(&self.database, id))
     }
 
     fn routes(&self) -> Vec<RouteRow> {

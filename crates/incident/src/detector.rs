@@ -149,9 +149,10 @@ impl Detector {
         self.services.iter().map(past).filter(|past| !past.counts.is_empty()).collect()
     }
 
-    /// What the incident of a service amounts to so far.
-    pub fn totals(&self, service: &str) -> Option<Totals> {
-        self.services.get(service).map(|watched| watched.totals)
+    /// What the incidents that are open amount to so far.
+    pub fn open(&self) -> Vec<(Arc<str>, Totals)> {
+        let open = self.services.iter().filter(|(_, watched)| matches!(watched.state, State::Open { .. }));
+        open.map(|(service, watched)| (service.clone(), watched.totals)).collect()
     }
 
     /// Whether anything can change without another request.

@@ -45,6 +45,20 @@ async fn calls_routes_and_upstreams_are_documents() {
 }
 
 #[tokio::test]
+async fn incidents_are_documents_and_only_one_alone_has_its_report() {
+    let interface = Interface::start().await;
+    let mut expected = json!({
+        "id": CALL, "service": "shop", "state": "open", "began": "1970-01-01T00:00:00.000Z",
+        "opened": "1970-01-01T00:00:03.000Z", "reopened": 0, "requests": 20, "failed": 10, "peak_share": 0.5,
+        "usual_share": 0.05, "cause": "firewall-drop", "confidence": 0.91, "summary": "dropped",
+    });
+    let listed = document(&interface.operator("/api/v1/incidents?open=true&service=shop&since=1h").await);
+    assert_eq!(listed, json!({ "incidents": [expected] }));
+    expected["report"] = json!({ "version": 1 });
+    assert_eq!(document(&interface.operator(&format!("/api/v1/incidents/{CALL}")).await), expected);
+}
+
+#[tokio::test]
 async fn nonsense_is_refused_with_what_would_be_right() {
     let interface = Interface::start().await;
     for (path, status, part) in [
@@ -52,6 +66,10 @@ async fn nonsense_is_refused_with_what_would_be_right() {
         ("/api/v1/calls?fault=rest", 400, "faults are"),
         ("/api/v1/calls?stats=5xx", 400, "unknown field `stats`"),
         ("/api/v1/calls?limit=many", 400, "limit"),
+        ("/api/v1/incidents?since=1", 400, "since"),
+        ("/api/v1/incidents?limit=0", 400, "between 1 and 1000"),
+        ("/api/v1/incidents/7", 400, "not the id of an incident"),
+        ("/api/v1/incidents/0193a7c1-5a3e-7c2f-8d41-000000000000", 404, "no incident with this id"),
         ("/api/v1/calls/7", 400, "not the id of a call"),
         ("/api/v1/calls/0193a7c1-5a3e-7c2f-8d41-000000000000", 404, "no call with this id"),
     ] {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use admin::{
-    Answer, CallFilter, CallPage, Control, ControlError, Readiness, RouteRow, TargetRow, UpstreamRow,
+    Answer, CallFilter, CallPage, Control, ControlError, IncidentFilter, IncidentPage, IncidentRow,
+    Readiness, RouteRow, TargetRow, UpstreamRow,
 };
-use model::RequestId;
+use model::{Incident, IncidentId, Moment, NamedCause, RequestId};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,28 @@ pub(crate) struct FixedGateway {
 
 fn call() -> Box<RawValue> {
     RawValue::from_string(format!("{{\"id\":\"{CALL}\"}}")).unwrap()
+}
+
+fn incident() -> Incident {
+    Incident {
+        id: CALL.parse().unwrap(),
+        service: "shop".into(),
+        began: Moment(0),
+        opened: Moment(3_000),
+        closed: None,
+        reopened: 0,
+        requests: 20,
+        failed: 10,
+        peak_share: 0.500_04,
+        usual_share: 0.05,
+        cause: Some(NamedCause {
+            cause: "firewall-drop".into(),
+            confidence: 0.912,
+            summary: "dropped".into(),
+        }),
+        diagnosed: None,
+        report: Some("{\"version\":1}".into()),
+    }
 }
 
 impl Control for FixedGateway {
@@ -49,6 +72,18 @@ impl Control for FixedGateway {
 
     fn find(&self, id: RequestId) -> Answer<'_, Option<Box<RawValue>>> {
         Box::pin(async move { Ok((id.to_string() == CALL).then(call)) })
+    }
+
+    fn incidents<'a>(&'a self, filter: &'a IncidentFilter) -> Answer<'a, IncidentPage> {
+        Box::pin(async {
+            filter.query(std::time::SystemTime::now()).map_err(ControlError::Question)?;
+            let row = IncidentRow::of(&Incident { report: None, ..incident() });
+            Ok(IncidentPage { incidents: vec![row], next: None })
+        })
+    }
+
+    fn incident(&self, id: IncidentId) -> Answer<'_, Option<IncidentRow>> {
+        Box::pin(async move { Ok((id.to_string() == CALL).then(|| IncidentRow::of(&incident()))) })
     }
 
     fn routes(&self) -> Vec<RouteRow> {

@@ -8,7 +8,7 @@ use model::report::{Hop, HopState, Probed, Report, Series, Skipped};
 use model::{Evidence, Moment};
 
 /// From here on a finding is told as the cause; below it is a guess.
-const ASSERTED_MIN: f64 = 0.5;
+pub(crate) const ASSERTED_MIN: f64 = 0.5;
 /// Events of the timeline: a few screens. The latest are kept.
 const TIMELINE_MAX: usize = 400;
 /// Commands and looks that are proposed where nothing is certain.

@@ -5,8 +5,8 @@
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64};
-use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use admin::Readiness;
@@ -25,13 +25,13 @@ use crate::log_file::LogFile;
 use crate::notify::ServiceManager;
 use crate::predecessor::{Handed, Predecessor};
 use crate::program::Program;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Sinks};
 use crate::reload::Reloader;
 use crate::running::Running;
 use crate::sources::Sources;
 use crate::start_text::Started;
 use crate::up::Signals;
-use crate::{output, socket_activation};
+use crate::{incidents, output, socket_activation};
 
 /// People who may ask for an upgrade at once; only the first of them gets one.
 const UPGRADES_MAX: usize = 4;
@@ -77,13 +77,13 @@ impl Process {
         let admin_token = database.admin_token_create_if_absent().await.map_err(failed_to)?;
         let writer = RecordWriter::new(&data, RecordSettings::from(&gateway.records));
         let (recorder_commands, commands) = mpsc::channel(16);
-        let metrics = Arc::new(Mutex::default());
         let (ask_to_upgrade, upgrades) = mpsc::channel(UPGRADES_MAX);
         let running = Arc::new(Running {
             shared: starting.shared().clone(),
-            metrics: metrics.clone(),
+            metrics: Default::default(),
             reader: writer.reader(),
             record_status: writer.status(),
+            incidents: Default::default(),
             log_lines_dropped: log.dropped(),
             database,
             recorder: recorder_commands.clone(),
@@ -97,8 +97,9 @@ impl Process {
         let inherited = starting.inherited();
         let server = starting.serve().map_err(failed_to_start)?;
         // Nothing can fail any more.
-        let recorder = Recorder::new(running.shared.clone(), metrics, writer, log, &gateway.log, commands);
-        let recorder = tokio::task::spawn_local(recorder.run());
+        let watch = incidents::start(&running, gateway.records.retention_days).await;
+        let sinks = Sinks { metrics: running.metrics.clone(), writer, watch, log };
+        let recorder = Recorder::start(running.shared.clone(), sinks, &gateway.log, commands);
         let control = control.serve(running.clone());
         running.set_readiness(Readiness::Ready);
         let predecessor = match predecessor {
