@@ -3,7 +3,7 @@
 mod assemble;
 mod files;
 mod investigate;
-mod live;
+pub(crate) mod live;
 mod stages;
 
 use std::io::IsTerminal;
@@ -20,7 +20,7 @@ use crate::output;
 use crate::own_records::{self, OwnRecords};
 use assemble::Verdict;
 pub(crate) use assemble::{ASSERTED_MIN, Seen, report};
-pub(crate) use investigate::{Eyes, investigate};
+pub(crate) use investigate::investigate;
 use live::Live;
 use stages::Stages;
 

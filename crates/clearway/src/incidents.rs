@@ -40,7 +40,7 @@ pub(crate) async fn start(running: &Running, retention_days: u32) -> Watch {
         reader: running.reader.clone(),
         tally: running.incidents.clone(),
         retention_days,
-        eyes: look::no_eyes,
+        shared: running.shared.clone(),
     };
     let (keeper, news) = Keeper::new(means, open);
     tokio::task::spawn_local(keeper.run());

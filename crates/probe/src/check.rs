@@ -15,6 +15,8 @@ mod state;
 mod tcp;
 mod tls;
 
+pub(crate) use tcp::resolve;
+
 use std::time::{Duration, Instant};
 
 use model::report::{Probed, Skipped};

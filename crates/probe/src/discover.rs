@@ -19,6 +19,7 @@ use model::Evidence;
 use model::evidence::Place;
 use model::report::{Hop, HopState, Skipped};
 
+use crate::check;
 use crate::config::Configuration;
 use crate::host::Host;
 use crate::host::product::Product;
@@ -49,6 +50,9 @@ pub struct Scene {
     pub proxy_netns: Option<u64>,
     pub proxy_pid: Option<u32>,
 }
+
+/// Targets of one's own that are looked at: those of a service fail alike, and the name of each is looked up.
+const OWN_TARGETS_MAX: usize = 8;
 
 /// A log and what is known of its form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,8 +88,57 @@ pub struct Peer {
     pub product: &'static str,
 }
 
+/// Where this process itself sends requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnTarget {
+    /// As it is told in `failure`: `127.0.0.1:8000`, `app:8000`, `unix:/run/app.sock`.
+    pub address: String,
+    /// `http`, `https`, `uwsgi`.
+    pub scheme: String,
+}
+
+/// Looks at the machine for the targets of this process, which is the proxy before them.
+pub fn behind(targets: &[OwnTarget]) -> Scene {
+    let mut scene = looked_at(None);
+    scene.proxy_pid = Some(std::process::id());
+    scene.proxy_netns = Some(scene.host.own_netns);
+    for OwnTarget { address, scheme } in targets.iter().take(OWN_TARGETS_MAX) {
+        scene.upstreams.push(Upstream {
+            written: address.clone(),
+            addresses: check::resolve(address).into_iter().collect(),
+            scheme: scheme.clone(),
+            uri: "/".to_owned(),
+            host: address.strip_prefix("unix:").map_or(address.as_str(), |_| "localhost").to_owned(),
+            product: None,
+        });
+    }
+    targets::look(&mut scene);
+    servers::behind(&mut scene);
+    dependencies::look(&mut scene);
+    software::look(&mut scene);
+    logs::find(&mut scene, &[]);
+    scene
+}
+
 /// Looks at the machine for one URL, or for every proxy on it.
 pub fn discover(url: Option<Url>) -> Scene {
+    let mut scene = looked_at(url);
+    let fronts = proxies::in_front(&mut scene);
+    let mut configuration = Configuration::default();
+    for front in &fronts {
+        configuration::read_proxy(&mut scene, front, &mut configuration);
+    }
+    proxies::choose(&mut scene, &fronts, &configuration);
+    targets::look(&mut scene);
+    servers::behind(&mut scene);
+    dependencies::look(&mut scene);
+    software::look(&mut scene);
+    logs::find(&mut scene, &fronts);
+    scene
+}
+
+/// What every look begins with: processes and sockets.
+fn looked_at(url: Option<Url>) -> Scene {
     let host = Host::read();
     let mut scene = Scene { url, host, ..Scene::default() };
     scene.evidence.push(
@@ -109,17 +162,6 @@ pub fn discover(url: Option<Url>) -> Scene {
             needs: "root".to_owned(),
         });
     }
-    let fronts = proxies::in_front(&mut scene);
-    let mut configuration = Configuration::default();
-    for front in &fronts {
-        configuration::read_proxy(&mut scene, front, &mut configuration);
-    }
-    proxies::choose(&mut scene, &fronts, &configuration);
-    targets::look(&mut scene);
-    servers::behind(&mut scene);
-    dependencies::look(&mut scene);
-    software::look(&mut scene);
-    logs::find(&mut scene, &fronts);
     scene
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use model::{Moment, Want};
 use probe::check::{self, Budget};
-use probe::discover::{self, Scene, Url};
+use probe::discover::{self, OwnTarget, Scene, Url};
 use probe::logs;
 
 use super::assemble::Seen;
@@ -32,14 +32,7 @@ pub(super) fn look(args: &args::Doctor, url: Option<Url>, stages: &mut Stages) -
     let mut scene = discover::discover(url);
     stages.chain(&scene.chain);
     let now = now();
-    let options = logs::Options {
-        since: Some(now.plus_seconds(-since.as_secs_f64())),
-        now: Some(now),
-        boot: probe::host::process::boot_time(),
-        zone_seconds: zone_seconds(),
-        deadline: Some(Instant::now() + READING),
-        rotated: true,
-    };
+    let options = options(now, since);
     let mut seen = Seen {
         target: scene.url.as_ref().map_or_else(|| "this machine".to_owned(), ToString::to_string),
         made: Some(now),
@@ -48,9 +41,38 @@ pub(super) fn look(args: &args::Doctor, url: Option<Url>, stages: &mut Stages) -
         skipped: std::mem::take(&mut scene.skipped),
         ..Seen::default()
     };
+    read_logs(&scene, &mut seen, &options, stages);
+    scene.evidence.clone_from(&seen.evidence);
+    Ok(Live { seen, eyes: LiveEyes { scene, budget: Budget::new(budget), asked: 0 } })
+}
+
+/// The machine behind this process: where a service of Clearway's own sends its requests. What is there is added to `seen`.
+pub(crate) fn behind(targets: &[OwnTarget], budget: Duration, seen: &mut Seen) -> LiveEyes {
+    let mut scene = discover::behind(targets);
+    seen.chain.append(&mut scene.chain);
+    seen.evidence.append(&mut scene.evidence);
+    seen.skipped.append(&mut scene.skipped);
+    read_logs(&scene, seen, &options(now(), SINCE), &mut Stages { spoken: false });
+    scene.evidence.clone_from(&seen.evidence);
+    LiveEyes { scene, budget: Budget::new(budget), asked: 0 }
+}
+
+fn options(now: Moment, since: Duration) -> logs::Options {
+    logs::Options {
+        since: Some(now.plus_seconds(-since.as_secs_f64())),
+        now: Some(now),
+        boot: probe::host::process::boot_time(),
+        zone_seconds: zone_seconds(),
+        deadline: Some(Instant::now() + READING),
+        rotated: true,
+    }
+}
+
+/// The logs of the chain, and the kernel's.
+fn read_logs(scene: &Scene, seen: &mut Seen, options: &logs::Options, stages: &mut Stages) {
     for log in &scene.logs {
         let shown = log.path.display().to_string();
-        let read = logs::read(&log.path, &shown, log.format, &options);
+        let read = logs::read(&log.path, &shown, log.format, options);
         // A file that a server appends to need not be a log.
         let unknown = read.format.is_none() && log.format.is_none();
         if !unknown {
@@ -60,9 +82,7 @@ pub(super) fn look(args: &args::Doctor, url: Option<Url>, stages: &mut Stages) -
         seen.evidence.extend(read.evidence);
         seen.series.extend(read.series);
     }
-    system_logs(&mut seen, &options, stages);
-    scene.evidence.clone_from(&seen.evidence);
-    Ok(Live { seen, eyes: LiveEyes { scene, budget: Budget::new(budget), asked: 0 } })
+    system_logs(seen, options, stages);
 }
 
 /// The kernel's own messages, where no file has them.
@@ -81,7 +101,7 @@ fn system_logs(seen: &mut Seen, options: &logs::Options, stages: &mut Stages) {
 }
 
 /// Looks at the machine when asked, within a budget.
-pub(super) struct LiveEyes {
+pub(crate) struct LiveEyes {
     scene: Scene,
     budget: Budget,
     asked: usize,
@@ -89,7 +109,7 @@ pub(super) struct LiveEyes {
 
 impl LiveEyes {
     /// The questions with which every diagnosis begins: does it fail now, and does the server behind answer?
-    pub(super) fn first(&self) -> Vec<Want> {
+    pub(crate) fn first(&self) -> Vec<Want> {
         let mut wants = Vec::new();
         if self.scene.url.is_some() {
             wants.push(Want::new("http-probe").with("via", "proxy"));

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use incident::{Change, Closing, Past, Totals, What};
 use model::{Closed, ClosedBy, Incident, IncidentId, RequestIds};
+use proxy::Shared;
 use store::{Database, RecordReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::look::{Looked, MakeEyes, look};
+use super::look::{Looked, look, targets};
 use super::{Tally, keep_pasts, now};
 use crate::output;
 
@@ -53,7 +54,7 @@ pub(crate) struct Means {
     pub(crate) reader: RecordReader,
     pub(crate) tally: Arc<Mutex<Tally>>,
     pub(crate) retention_days: u32,
-    pub(crate) eyes: MakeEyes,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Incidents that are open or have just closed, by service.
@@ -231,10 +232,11 @@ impl Keeper {
             }
             known.looking = true;
             known.failed_then = known.incident.failed;
-            let (reader, eyes) = (self.means.reader.clone(), self.means.eyes);
+            let reader = self.means.reader.clone();
+            let targets = targets(&self.means.shared.serving.load().gateway, &known.incident.service);
             let incident = known.incident.clone();
             self.looks.spawn(async move {
-                let looked = look(&reader, &incident, super::now(), eyes).await;
+                let looked = look(&reader, &incident, super::now(), targets).await;
                 (incident.id, incident.service, looked)
             });
         }

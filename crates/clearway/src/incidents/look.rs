@@ -1,12 +1,16 @@
 //! Looks into an incident: gathers evidence, has it judged, and gives the cause and the report.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use model::gateway::{Endpoint, Scheme};
 use model::report::Skipped;
-use model::{Incident, Moment, NamedCause};
+use model::{Gateway, Incident, Moment, NamedCause};
+use probe::discover::OwnTarget;
 use store::RecordReader;
 
-use crate::doctor::{self, ASSERTED_MIN, Eyes, Seen};
+use crate::doctor::{self, ASSERTED_MIN, Seen};
 use crate::own_records::{self, Span};
 
 /// Records are read from so long before the first failure on: ids have the time at which a request began, which for one that ran
@@ -15,13 +19,34 @@ const BEFORE: Duration = Duration::from_secs(180);
 /// And no longer back than this, however long it lasts: the newest failures say what it is now.
 const BACK_MAX: Duration = Duration::from_secs(900);
 
-/// Makes eyes for one look at a service: whoever can come by evidence that is not in the records. They work on a thread of
-/// their own and may wait.
-pub(crate) type MakeEyes = fn(service: &str) -> Option<Box<dyn Eyes>>;
+/// How long probes may take together, in one look.
+const BUDGET: Duration = Duration::from_secs(3);
 
-/// Nobody looks further than the records.
-pub(crate) fn no_eyes(_: &str) -> Option<Box<dyn Eyes>> {
-    None
+/// Where a service sends its requests, as the gateway is configured now.
+pub(super) fn targets(gateway: &Gateway, service: &str) -> Vec<OwnTarget> {
+    let routes =
+        gateway.services.iter().filter(|known| *known.name == *service).flat_map(|service| &service.routes);
+    let mut targets: Vec<OwnTarget> = Vec::new();
+    let upstreams: BTreeSet<&Arc<str>> = routes.map(|route| &route.upstream).collect();
+    for target in upstreams
+        .into_iter()
+        .filter_map(|name| gateway.upstreams.get(name))
+        .flat_map(|upstream| &upstream.targets)
+    {
+        let address = match &target.endpoint {
+            Endpoint::Host { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Endpoint::Host { host, port } => format!("{host}:{port}"),
+            Endpoint::Unix(path) => format!("unix:{}", path.display()),
+        };
+        let scheme = match target.scheme {
+            // HTTP/2 in the clear cannot be asked by the doctor's own requests; connections can be tried all the same.
+            Scheme::Http | Scheme::H2c => "http",
+            Scheme::Https => "https",
+            Scheme::Uwsgi => "uwsgi",
+        };
+        targets.push(OwnTarget { address, scheme: scheme.to_owned() });
+    }
+    targets
 }
 
 /// What came of it.
@@ -37,7 +62,7 @@ pub(super) async fn look(
     reader: &RecordReader,
     incident: &Incident,
     now: Moment,
-    eyes: MakeEyes,
+    targets: Vec<OwnTarget>,
 ) -> Option<Looked> {
     let mut seen =
         Seen { target: format!("service {}", incident.service), made: Some(now), ..Seen::default() };
@@ -52,12 +77,11 @@ pub(super) async fn look(
             needs: "a data directory that can be read".to_owned(),
         }),
     }
-    let service = incident.service.clone();
     let judged = tokio::task::spawn_blocking(move || {
         let began = std::time::Instant::now();
-        let mut eyes = eyes(&service);
-        let eyes = eyes.as_mut().map(|eyes| &mut **eyes as &mut dyn Eyes);
-        let diagnosis = doctor::investigate(&mut seen, eyes, &[], true);
+        let mut eyes = doctor::live::behind(&targets, BUDGET, &mut seen);
+        let first = eyes.first();
+        let diagnosis = doctor::investigate(&mut seen, Some(&mut eyes), &first, true);
         seen.took = began.elapsed();
         doctor::report(seen, diagnosis)
     });

@@ -58,7 +58,7 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
 }
 
 /// The first address that a text stands for.
-pub(super) fn resolve(addr: &str) -> Option<Address> {
+pub(crate) fn resolve(addr: &str) -> Option<Address> {
     Address::parse(addr).or_else(|| addr.to_socket_addrs().ok()?.next().map(Address::Inet))
 }
 
