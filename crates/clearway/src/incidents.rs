@@ -3,6 +3,7 @@
 
 pub(crate) mod keeper;
 mod look;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,14 +33,13 @@ struct Left {
 }
 
 /// Begins to keep incidents, and gives what notices them.
-pub(crate) async fn start(running: &Running, retention_days: u32) -> Watch {
+pub(crate) async fn start(running: &Running) -> Watch {
     let Left { detector, open } = left(&running.database).await;
     let open_now = open.len();
     let means = Means {
         database: running.database.clone(),
         reader: running.reader.clone(),
         tally: running.incidents.clone(),
-        retention_days,
         shared: running.shared.clone(),
     };
     let (keeper, news) = Keeper::new(means, open);
@@ -131,6 +131,8 @@ fn unreadable(error: store::StoreError) -> ControlError {
 pub(crate) struct Tally {
     open: BTreeMap<Arc<str>, bool>,
     closed: BTreeMap<(Arc<str>, String), u64>,
+    /// Messages to the webhook that were delivered, and those that were not.
+    messages: [u64; 2],
 }
 
 impl Tally {
@@ -141,6 +143,11 @@ impl Tally {
     fn count_closed(&mut self, incident: &Incident) {
         let cause = incident.cause.as_ref().map_or("unknown", |cause| &cause.cause);
         *self.closed.entry((incident.service.clone(), cause.to_owned())).or_default() += 1;
+    }
+
+    fn count_message(&mut self, delivered: bool) {
+        let [yes, no] = &mut self.messages;
+        *(if delivered { yes } else { no }) += 1;
     }
 
     pub(crate) fn write(&self, text: &mut Exposition) {
@@ -157,6 +164,11 @@ impl Tally {
         );
         for ((service, cause), count) in &self.closed {
             text.sample(name, &[("service", service), ("cause", cause)], *count as f64);
+        }
+        let name = "clearway_incident_messages_total";
+        text.family(name, Kind::Counter, "Messages to the webhook of incidents, by what became of them.");
+        for (result, count) in ["delivered", "lost"].into_iter().zip(&self.messages) {
+            text.sample(name, &[("result", result)], *count as f64);
         }
     }
 }

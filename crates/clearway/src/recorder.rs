@@ -292,7 +292,7 @@ impl Recorder {
     }
 
     async fn configure(&mut self, log: Log, records: RecordSettings) {
-        self.watch.configure(records.retention_days).await;
+        self.watch.configure().await;
         self.format = log.format;
         if log.file != self.path {
             self.path = log.file;

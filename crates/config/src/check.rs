@@ -6,6 +6,7 @@ mod balance;
 mod consumer;
 mod files;
 mod health;
+mod incidents;
 mod listener;
 mod names;
 mod overlap;
@@ -112,6 +113,8 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
     upstreams.check_loops(&listeners, ctx);
     let log = one("log", roots, |root| &root.log, ctx);
     let records = one("records", roots, |root| &root.records, ctx);
+    let incidents =
+        incidents::incidents(&one("incidents", roots, |root| &root.incidents, ctx), &upstreams, ctx);
     let data = one("data", roots, |root| &root.data, ctx);
     let data: PathBuf = match data.given {
         true => ctx.resolve(data.place, &data.0),
@@ -130,6 +133,7 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
             file: log.file.given().map(|file| files::log("log.file", file, ctx)),
         },
         records: Records { retention_days: records.retention_days.number(), size_max: records.size_max.0 },
+        incidents,
         grace: one("grace", roots, |root| &root.grace, ctx).value.0,
         workers: workers(roots, ctx),
         spool: Spool {

@@ -11,6 +11,7 @@ mod name;
 mod path;
 mod percent;
 mod target;
+mod webhook;
 mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
@@ -26,6 +27,7 @@ pub(crate) use name::{
 pub(crate) use path::{PathPattern, PathRewrite, PrefixPath};
 pub(crate) use percent::{Percent, PercentOrOff};
 pub(crate) use target::TargetUrl;
+pub(crate) use webhook::{HeaderSecret, WebhookUrl};
 pub(crate) use word::BalanceBy;
 
 /// Everything that can be asked of a scalar, for tests: `= VALUE` or `! MESSAGE (HINT)`.

@@ -6,6 +6,7 @@ mod consumer;
 #[cfg(test)]
 mod every_field;
 mod health;
+mod incidents;
 mod listener;
 mod policy;
 mod root;
@@ -15,6 +16,7 @@ mod upstream;
 pub(crate) use balance::{Balance, Stickiness};
 pub(crate) use consumer::Consumer;
 pub(crate) use health::{Check, Health};
+pub(crate) use incidents::{Incidents, Webhook};
 pub(crate) use listener::{Certificate, Listener, ListenerLimits, ListenerTimeouts};
 pub(crate) use policy::{ApiKey, Policy};
 pub(crate) use root::Root;

@@ -27,6 +27,7 @@ pub struct Gateway {
     pub trusted_proxies: Vec<Network>,
     pub log: Log,
     pub records: Records,
+    pub incidents: Incidents,
     /// How long a stopping process waits for what is in flight. Default 30 s.
     pub grace: Duration,
     /// Worker threads; `None` is one per core.
@@ -533,6 +534,22 @@ pub struct Records {
     pub retention_days: u32,
     /// All record files together; the oldest day goes first. Default 4 GiB.
     pub size_max: ByteSize,
+}
+
+/// How incidents are told of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Incidents {
+    pub webhook: Option<Arc<Webhook>>,
+}
+
+/// Somebody who is told of incidents, by a POST.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Webhook {
+    /// Where; its only target is of `http://` or `https://`.
+    pub upstream: Arc<Upstream>,
+    /// Path and query; many services put their secret there.
+    pub path: Secret,
+    pub headers: Vec<(Box<str>, Secret)>,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use admin::IncidentRow;
 use incident::{Change, Closing, Past, Totals, What};
 use model::{Closed, ClosedBy, Incident, IncidentId, RequestIds};
 use proxy::Shared;
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::look::{Looked, look, targets};
+use super::webhook::{Event, Teller};
 use super::{Tally, keep_pasts, now};
 use crate::output;
 
@@ -39,10 +41,8 @@ pub(crate) enum News {
     /// What open incidents amount to so far.
     Progress(Vec<(Arc<str>, Totals)>),
     Pasts(Vec<Past>),
-    /// Closed incidents are kept for so many days, as records are.
-    Configure {
-        retention_days: u32,
-    },
+    /// The configuration that serves is another one.
+    Configure,
     /// Write nothing from now on: another process may.
     Hold(oneshot::Sender<()>),
     Resume,
@@ -53,7 +53,6 @@ pub(crate) struct Means {
     pub(crate) database: Database,
     pub(crate) reader: RecordReader,
     pub(crate) tally: Arc<Mutex<Tally>>,
-    pub(crate) retention_days: u32,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -65,6 +64,7 @@ pub(crate) struct Keeper {
     looks: JoinSet<(IncidentId, Arc<str>, Option<Looked>)>,
     ids: RequestIds,
     held: bool,
+    webhook: Option<Teller>,
     forget_at: Instant,
 }
 
@@ -92,8 +92,10 @@ impl Keeper {
             looks: JoinSet::new(),
             ids: RequestIds::new(seed),
             held: false,
+            webhook: None,
             forget_at: Instant::now(),
         };
+        keeper.configure();
         for incident in open {
             let message =
                 format!("incident {}: {} goes on from before the start", incident.id, incident.service);
@@ -141,8 +143,8 @@ impl Keeper {
                     output::warn(&format!("failed to {error}"));
                 }
             }
-            News::Configure { retention_days } => {
-                self.means.retention_days = retention_days;
+            News::Configure => {
+                self.configure();
                 self.forget().await;
             }
             News::Hold(answer) => {
@@ -158,6 +160,21 @@ impl Keeper {
                     self.write(&service).await;
                 }
             }
+        }
+    }
+
+    fn configure(&mut self) {
+        let settings = self.means.shared.serving.load().gateway.incidents.webhook.clone();
+        if settings.as_ref() == self.webhook.as_ref().map(|webhook| &webhook.settings) {
+            return;
+        }
+        // What waits for the one before is still sent.
+        self.webhook = settings.and_then(|settings| Teller::start(settings, self.means.tally.clone()));
+    }
+
+    fn tell(&self, event: Event, incident: &Incident) {
+        if let Some(webhook) = &self.webhook {
+            webhook.tell(event, IncidentRow::of(&Incident { report: None, ..incident.clone() }));
         }
     }
 
@@ -183,6 +200,7 @@ impl Keeper {
             }
         });
         tell(incident, what);
+        self.tell(Event::of(what), incident);
         self.write(&service).await;
     }
 
@@ -252,15 +270,17 @@ impl Keeper {
         if cause.is_some() || incident.cause.is_none() {
             let before = incident.cause.take().map(|cause| cause.cause);
             incident.report = Some(report);
-            if let Some(found) = &cause
+            incident.cause = cause;
+            if let Some(found) = &incident.cause
                 && Some(&found.cause) != before.as_ref()
             {
                 output::warn(&format!(
                     "incident {id}: {service} fails because of {} ({:.2}): {}",
                     found.cause, found.confidence, found.summary
                 ));
+                let incident = incident.clone();
+                self.tell(Event::Cause, &incident);
             }
-            incident.cause = cause;
         }
         self.write(service).await;
     }
@@ -280,7 +300,7 @@ impl Keeper {
     async fn forget(&mut self) {
         self.forget_at = Instant::now() + FORGET_EVERY;
         self.known.retain(|_, known| known.closed.is_none_or(|at| at.elapsed() < REMEMBERED));
-        let days = f64::from(self.means.retention_days);
+        let days = f64::from(self.means.shared.serving.load().gateway.records.retention_days);
         if !self.held
             && let Err(error) =
                 self.means.database.incidents_forget(now().plus_seconds(-days * 86_400.0)).await
@@ -338,6 +358,16 @@ impl Known {
         let later = self.looks.saturating_sub(FIRST_LOOKS.len()) as u32 + 1;
         let after = FIRST_LOOKS.get(self.looks).copied().unwrap_or(LATER_LOOKS_EVERY * later);
         Some(self.opened + after)
+    }
+}
+
+impl Event {
+    fn of(what: What) -> Event {
+        match what {
+            What::Opened { .. } => Event::Opened,
+            What::Reopened => Event::Reopened,
+            What::Closed(_) => Event::Closed,
+        }
     }
 }
 

@@ -97,7 +97,7 @@ impl Process {
         let inherited = starting.inherited();
         let server = starting.serve().map_err(failed_to_start)?;
         // Nothing can fail any more.
-        let watch = incidents::start(&running, gateway.records.retention_days).await;
+        let watch = incidents::start(&running).await;
         let sinks = Sinks { metrics: running.metrics.clone(), writer, watch, log };
         let recorder = Recorder::start(running.shared.clone(), sinks, &gateway.log, commands);
         let control = control.serve(running.clone());

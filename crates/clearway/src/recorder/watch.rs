@@ -110,8 +110,9 @@ impl Watch {
         }
     }
 
-    pub(crate) async fn configure(&mut self, retention_days: u32) {
-        let _ = self.keeper.send(News::Configure { retention_days }).await;
+    /// The configuration that serves is another one.
+    pub(crate) async fn configure(&mut self) {
+        let _ = self.keeper.send(News::Configure).await;
     }
 
     pub(crate) async fn resume(&mut self) {

@@ -136,6 +136,12 @@ impl Upstreams {
         Some(name)
     }
 
+    /// An upstream of one target that no route can name: for requests of the gateway's own.
+    pub(crate) fn beside(&self, name: &str, url: &TargetUrl, ctx: &mut Ctx) -> Upstream {
+        let tls = tls(&self.defaults.tls, ctx);
+        upstream(name.into(), vec![target(url, 1)], tls, &self.defaults)
+    }
+
     /// The upstream that a name refers to.
     pub(crate) fn named(&mut self, name: &str, place: Place, ctx: &mut Ctx) -> Option<Arc<str>> {
         if !self.names.require(name, "upstream", place, ctx) {

@@ -46,6 +46,7 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("Stickiness", "cookie", "cookie: other"),
     ("Target", "url", "url: \"http://127.0.0.1:1\""),
     ("Upstream", "name", "name: other"),
+    ("Webhook", "url", "url: \"https://other.example\""),
     ("Upstream", "targets", "targets: [\"http://127.0.0.1:1\"]"),
 ];
 

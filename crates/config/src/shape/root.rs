@@ -3,7 +3,7 @@
 use model::gateway::LogFormat;
 
 use super::shape;
-use super::{Consumer, Listener, Service, Upstream};
+use super::{Consumer, Incidents, Listener, Service, Upstream};
 use crate::decode::List;
 use crate::scalar::{FilePath, ManagementAddress, Name, NetworkText, Size, Time, Whole};
 
@@ -27,6 +27,8 @@ shape! {
         log: Log [= "{}"] "{ format: json }";
         /// How exchanges are kept for `clearway calls`.
         records: Records [= "{}"] "{ retention-days: 30 }";
+        /// How times in which a service fails beyond its own past are told of.
+        incidents: Incidents [= "{}"] "{ webhook: { url: \"https://hooks.example.com/clearway\" } }";
         /// Where request bodies wait for their target that are too large for memory.
         spool: Spool [= "{}"] "{ size-max: 10GiB }";
         /// How long a stopping process waits for exchanges that are in flight.
