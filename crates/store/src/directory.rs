@@ -4,7 +4,7 @@
 //! clearway-data/            0700
 //!   lock                    held with flock by the owner, names its pid
 //!   control.sock            the command line talks to the owner here
-//!   clearway.db             configuration and identities
+//!   clearway.db             configuration, identities and incidents
 //!   secret.key              the master key, where none is configured
 //!   records/2026-11-25.db   one database per UTC day
 //!   spool/                  request bodies that wait for a target, in files without names
