@@ -14,14 +14,22 @@ mod vocabulary;
 
 mod apache;
 mod argument;
+mod caddy;
 mod command;
+mod compose;
+mod dockerfile;
+mod envoy;
 mod gunicorn;
 mod haproxy;
+mod kubernetes;
 mod nginx;
 mod quantity;
 mod systemd;
+mod uwsgi;
+mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use model::evidence::Evidence;
 
@@ -80,6 +88,7 @@ pub fn read_sources(sources: &[Source], files: &dyn Files, software: &[Software]
     known.extend(sources.iter().flat_map(versions::of_source));
     let versions: BTreeMap<String, String> =
         known.iter().rev().map(|known| (known.product.clone(), known.version.clone())).collect();
+    let cluster = Arc::new(kubernetes::cluster(sources));
     let mut parts: Vec<(String, Part)> = Vec::new();
     let mut unknown = Vec::new();
     for source in sources {
@@ -87,7 +96,7 @@ pub fn read_sources(sources: &[Source], files: &dyn Files, software: &[Software]
             unknown.push(source.path.clone());
             continue;
         };
-        let mut part = Part { versions: versions.clone(), ..Part::default() };
+        let mut part = Part { versions: versions.clone(), cluster: Arc::clone(&cluster), ..Part::default() };
         part.read.insert(source.path.clone());
         if source.text.len() > FILE_BYTES_MAX {
             let message =
@@ -128,6 +137,8 @@ pub(crate) struct Part {
     pub(crate) read: BTreeSet<String>,
     /// The version of each product that is known.
     pub(crate) versions: BTreeMap<String, String>,
+    /// What Kubernetes manifests of the whole set say of each other.
+    cluster: Arc<kubernetes::Cluster>,
 }
 
 impl Part {

@@ -88,6 +88,8 @@ const SHARED: &[Kind] = kinds! {
         "target" "the upstream address that it is about" "bind" "the address that the server serves, or the listener of a proxy; for a server that a proxy of the same set sends to, the address it is sent to"
         "proxied" "yes where a proxy of the same set sends to `bind`" "group" "the upstream group" "uri" "the location" "site" "the first name of the site" "unit" "the unit, process type or workload that starts it"
         "of" "the product that the unit runs" "pid" ""
+        "probe" "the probe of a workload that it is about" "condition" "of depends-on" "host" "the name a default Host has" "tls" "of a listener" "tls-name" "the name sent with sni"
+        "level" "of a log" "format" "of a log, as it is written" "format-name" "of a log"
     }
     "target" "an address that the proxy sends to, looked up in the socket table" {
         "addr" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::argument::{self, Word};
 use super::files::{self, Files};
-use super::{Origin, Part, Server, Source, gunicorn};
+use super::{Origin, Part, Server, Source, gunicorn, uwsgi};
 
 /// Words before the server's name: wrappers and their options.
 const WRAPPER_WORDS_MAX: usize = 12;
@@ -27,7 +27,7 @@ const NOT_STARTING: &[&str] = &[
     "echo",
     "test",
 ];
-const SERVERS: &[&str] = &["gunicorn", "uvicorn", "hypercorn", "daphne"];
+const SERVERS: &[&str] = &["gunicorn", "uvicorn", "hypercorn", "daphne", "uwsgi"];
 
 /// A server that is about to be started.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +129,16 @@ pub(super) fn start(text: &str, around: &Launch, files: &dyn Files, part: &mut P
     servers
 }
 
+/// The server that a list of words starts, as in the exec form of an entry point.
+pub(super) fn start_words(
+    words: &[Word],
+    around: &Launch,
+    files: &dyn Files,
+    part: &mut Part,
+) -> Vec<Server> {
+    one(words, &mut around.clone(), files, part, 0)
+}
+
 fn one(words: &[Word], around: &mut Launch, files: &dyn Files, part: &mut Part, depth: usize) -> Vec<Server> {
     if let [first, directory] = words
         && first.as_str() == "cd"
@@ -156,6 +166,7 @@ fn one(words: &[Word], around: &mut Launch, files: &dyn Files, part: &mut Part, 
     launch.words = words.get(at + 1..).unwrap_or_default().to_vec();
     vec![match product {
         "gunicorn" => gunicorn::launched(&launch, files, part),
+        "uwsgi" => uwsgi::launched(&launch, files, part),
         product => asgi::launched(product, &launch),
     }]
 }

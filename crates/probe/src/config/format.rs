@@ -1,21 +1,29 @@
 //! Which language a configuration is written in, told from its name and its text.
 
 use super::{Files, Part, Source};
-use super::{apache, command, gunicorn, haproxy, nginx, systemd};
+use super::{
+    apache, caddy, command, compose, dockerfile, envoy, gunicorn, haproxy, kubernetes, nginx, systemd, uwsgi,
+};
 
 /// A language of configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Format {
     Apache,
+    Caddyfile,
     /// Command lines of servers, one a line.
     Command,
+    Compose,
+    Dockerfile,
+    Envoy,
     GunicornConf,
     Haproxy,
+    Kubernetes,
     Nginx,
     Procfile,
     /// A list of Python packages with their versions.
     Requirements,
     SystemdUnit,
+    UwsgiIni,
 }
 
 impl Format {
@@ -26,6 +34,12 @@ impl Format {
         (Format::Haproxy, "haproxy-conf"),
         (Format::GunicornConf, "gunicorn-conf"),
         (Format::SystemdUnit, "systemd-unit"),
+        (Format::Caddyfile, "caddyfile"),
+        (Format::Envoy, "envoy-yaml"),
+        (Format::UwsgiIni, "uwsgi-ini"),
+        (Format::Kubernetes, "kubernetes"),
+        (Format::Compose, "compose"),
+        (Format::Dockerfile, "dockerfile"),
         (Format::Procfile, "procfile"),
         (Format::Requirements, "requirements"),
         (Format::Command, "server-command"),
@@ -60,6 +74,10 @@ fn by_name(name: &str) -> Option<Format> {
         "apache2.conf" | "httpd.conf" => Some(Format::Apache),
         "haproxy.cfg" => Some(Format::Haproxy),
         "procfile" => Some(Format::Procfile),
+        "caddyfile" => Some(Format::Caddyfile),
+        "dockerfile" | "containerfile" => Some(Format::Dockerfile),
+        _ if ends(".caddyfile") || lower.starts_with("caddyfile.") => Some(Format::Caddyfile),
+        _ if lower.starts_with("dockerfile.") || ends(".dockerfile") => Some(Format::Dockerfile),
         _ if ends(".service") || ends(".socket") => Some(Format::SystemdUnit),
         _ if lower.starts_with("requirements") && ends(".txt") => Some(Format::Requirements),
         _ if lower.starts_with("gunicorn") && (ends(".py") || ends(".conf")) => Some(Format::GunicornConf),
@@ -81,6 +99,12 @@ fn by_text(path: &str, name: &str, text: &str) -> Option<Format> {
         let assigned =
             |line: &str| line.split_once('=').is_some_and(|(name, _)| settings.contains(&name.trim()));
         return (text.lines().filter(|line| assigned(line)).count() >= 2).then_some(Format::GunicornConf);
+    }
+    if [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) {
+        return of_yaml(text);
+    }
+    if lines(text).any(|line| line == "[uwsgi]") {
+        return Some(Format::UwsgiIni);
     }
     if lines(text).any(|line| line == "[Service]" || line == "[Socket]") {
         return Some(Format::SystemdUnit);
@@ -115,16 +139,41 @@ fn by_text(path: &str, name: &str, text: &str) -> Option<Format> {
     (all && !commands.is_empty()).then_some(Format::Command)
 }
 
+/// Told by keys at the top: a map of `services` is Compose's, while a list of them is Clearway's own.
+fn of_yaml(text: &str) -> Option<Format> {
+    let top: Vec<&str> = text.lines().filter(|line| !line.starts_with([' ', '\t', '#', '-'])).collect();
+    let has =
+        |key: &str| top.iter().any(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    if has("apiVersion") && has("kind") {
+        return Some(Format::Kubernetes);
+    }
+    if has("static_resources") || (has("admin") && has("dynamic_resources")) {
+        return Some(Format::Envoy);
+    }
+    let mut below = text.lines().skip_while(|line| !line.starts_with("services:")).skip(1);
+    let first = below.find(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'))?;
+    let is_map = first.starts_with([' ', '\t'])
+        && !first.trim_start().starts_with('-')
+        && first.trim_end().ends_with(':');
+    (has("services") && is_map).then_some(Format::Compose)
+}
+
 /// Reads a source of a format into a part.
 pub(super) fn read(format: Format, source: &Source, files: &dyn Files, part: &mut Part) {
     match format {
         Format::Apache => apache::read(source, files, part),
+        Format::Caddyfile => caddy::read(source, files, part),
         Format::Command => command::read(source, files, part),
+        Format::Compose => compose::read(source, files, part),
+        Format::Dockerfile => dockerfile::read(source, files, part),
+        Format::Envoy => envoy::read(source, part),
         Format::GunicornConf => gunicorn::read(source, part),
         Format::Haproxy => haproxy::read(source, part),
+        Format::Kubernetes => kubernetes::read(source, files, part),
         Format::Nginx => nginx::read(source, files, part),
         Format::Procfile => command::read_procfile(source, files, part),
         Format::Requirements => {}
         Format::SystemdUnit => systemd::read(source, files, part),
+        Format::UwsgiIni => uwsgi::read(source, part),
     }
 }

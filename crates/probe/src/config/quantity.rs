@@ -16,7 +16,6 @@ const NGINX_TIME: Units = &[
 const HAPROXY_TIME: Units =
     &[("us", 0.000_001), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86400.0)];
 const APACHE_TIME: Units = &[("ms", 0.001), ("s", 1.0), ("mi", 60.0), ("h", 3600.0)];
-#[cfg(test)]
 const GO_TIME: Units = &[
     ("ns", 1e-9),
     ("us", 1e-6),
@@ -82,7 +81,6 @@ pub(crate) fn apache_time(text: &str) -> Option<String> {
 }
 
 /// Go, and the JSON form of protobuf durations (`15s`, `0.25s`).
-#[cfg(test)]
 pub(crate) fn go_time(text: &str) -> Option<String> {
     sum(text, GO_TIME, 1e-9).map(number)
 }

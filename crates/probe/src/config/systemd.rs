@@ -22,7 +22,6 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("haproxy", "haproxy"),
     ("httpd", "apache"),
     ("nginx", "nginx"),
-    ("uwsgi", "uwsgi"),
 ];
 
 /// How a value is written.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::redact;
+
 /// The longest line that is kept as a text; generated lines can have megabytes.
 const LINE_CHARACTERS_MAX: usize = 500;
 
@@ -16,11 +18,12 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// A place with its line, of which secrets are taken out: it ends up in reports.
     pub(crate) fn new(path: &Arc<str>, line: usize, text: &str) -> Origin {
         Origin {
             path: Arc::clone(path),
             line: u32::try_from(line).unwrap_or(u32::MAX),
-            text: Arc::from(shortened(text)),
+            text: Arc::from(&*redact::line(shortened(text))),
         }
     }
 }
