@@ -12,13 +12,15 @@ pub(super) struct Word {
     pub(super) uncertain: bool,
     /// As it is written, for messages.
     pub(super) written: String,
+    /// For the value of an option: the option with it, as they are written.
+    pub(super) option: String,
     /// It had quotes, so that it is a word even if it is empty.
     quoted: bool,
 }
 
 impl Word {
     pub(super) fn known(text: &str) -> Word {
-        Word { text: Some(text.to_owned()), uncertain: false, written: text.to_owned(), quoted: false }
+        Word { text: Some(text.to_owned()), written: text.to_owned(), ..Word::default() }
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -224,7 +226,7 @@ pub(super) fn options(words: &[Word], table: &[Switch]) -> (Vec<(&'static str, W
                 (Takes::Value, None) => words.next().cloned(),
                 (Takes::Nothing | Takes::Optional, None) => Some(Word::known("yes")),
             };
-            options.extend(value.map(|value| (switch.key, value)));
+            options.extend(value.map(|value| (switch.key, of_option(word, value))));
         } else if text.len() > 1 && text.starts_with('-') {
             short(word, text, table, &mut words, &mut options);
         } else {
@@ -232,6 +234,13 @@ pub(super) fn options(words: &[Word], table: &[Switch]) -> (Vec<(&'static str, W
         }
     }
     (options, others)
+}
+
+/// The value with the text of its option: one word, or two.
+fn of_option(word: &Word, value: Word) -> Word {
+    let alone = word.written.ends_with(&value.written) || value.written == "yes";
+    let option = if alone { word.written.clone() } else { format!("{} {}", word.written, value.written) };
+    Word { option, ..value }
 }
 
 /// `-w 4`, `-w4`, `-Dw4`.
@@ -246,7 +255,7 @@ fn short(
         let name = format!("-{c}");
         let Some(switch) = table.iter().find(|switch| switch.names.contains(&name.as_str())) else { return };
         if switch.takes != Takes::Value {
-            options.push((switch.key, Word::known("yes")));
+            options.push((switch.key, of_option(word, Word::known("yes"))));
             continue;
         }
         let rest = text.get(index + c.len_utf8()..).unwrap_or_default();
@@ -256,7 +265,7 @@ fn short(
             let rest = rest.strip_prefix('=').unwrap_or(rest);
             Some(Word { text: word.text.is_some().then(|| rest.to_owned()), ..word.clone() })
         };
-        options.extend(value.map(|value| (switch.key, value)));
+        options.extend(value.map(|value| (switch.key, of_option(word, value))));
         return;
     }
 }

@@ -10,6 +10,8 @@ use super::{Origin, Part, Server, Source, gunicorn, uwsgi};
 
 /// Words before the server's name: wrappers and their options.
 const WRAPPER_WORDS_MAX: usize = 12;
+/// Lines that one command is written in.
+const COMMAND_LINES_MAX: usize = 40;
 /// Shells in shells.
 const DEPTH_MAX: usize = 4;
 /// Programs that name a server without starting it.
@@ -38,11 +40,30 @@ pub(super) struct Launch {
     pub(super) variables: Vec<(String, String)>,
     pub(super) directory: Option<String>,
     pub(super) origin: Origin,
+    /// The lines that it is written in, the first that of `origin`.
+    pub(super) lines: Arc<[String]>,
 }
 
 impl Launch {
     pub(super) fn variable(&self, name: &str) -> Option<String> {
         self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
+    /// Where an option stands: the first of the lines that holds it.
+    pub(super) fn place(&self, word: &Word) -> Origin {
+        let found = self.lines.iter().position(|line| !word.option.is_empty() && line.contains(&word.option));
+        let origin = match found.and_then(|index| Some((index, self.lines.get(index)?))) {
+            Some((index, line)) => {
+                Origin::new(&self.origin.path, self.origin.line as usize + index, line).part(&word.option)
+            }
+            None => self.origin.clone(),
+        };
+        Origin { is_option: true, ..origin }
+    }
+
+    /// Where what it does by itself would have to be changed.
+    pub(super) fn whole(&self) -> Origin {
+        Origin { is_option: true, ..self.origin.clone() }
     }
 
     /// Where a file that the command line names may be: where it is named, beside the file that holds the command line, and below
@@ -58,6 +79,11 @@ impl Launch {
         }
         all
     }
+}
+
+/// The lines of a text that a command may be written in, from the given one on.
+pub(super) fn lines_from(text: &str, line: usize) -> Arc<[String]> {
+    text.lines().skip(line.saturating_sub(1)).take(COMMAND_LINES_MAX).map(str::to_owned).collect()
 }
 
 /// The server that a line names, whether or not it would be started.
@@ -77,7 +103,8 @@ pub(super) fn read(source: &Source, files: &dyn Files, part: &mut Part) {
     let path: Arc<str> = Arc::from(source.path.as_str());
     for (line, text) in logical_lines(&source.text) {
         let first = source.text.lines().nth(line - 1).unwrap_or_default();
-        let launch = Launch { origin: Origin::new(&path, line, first), ..Launch::default() };
+        let lines = lines_from(&source.text, line);
+        let launch = Launch { origin: Origin::new(&path, line, first), lines, ..Launch::default() };
         let servers = start(&text, &launch, files, part);
         part.servers.extend(servers);
     }
@@ -88,7 +115,8 @@ pub(super) fn read_procfile(source: &Source, files: &dyn Files, part: &mut Part)
     let path: Arc<str> = Arc::from(source.path.as_str());
     for (index, line) in source.text.lines().enumerate() {
         let Some((name, command)) = line.split_once(':') else { continue };
-        let launch = Launch { origin: Origin::new(&path, index + 1, line), ..Launch::default() };
+        let lines = Arc::from([line.to_owned()]);
+        let launch = Launch { origin: Origin::new(&path, index + 1, line), lines, ..Launch::default() };
         for mut server in start(command.trim(), &launch, files, part) {
             server.unit = Some(name.trim().to_owned());
             part.servers.push(server);

@@ -31,7 +31,7 @@ fn one(name: &str, service: &Node, lines: &Lines<'_>, files: &dyn Files, part: &
     let mut servers = Vec::new();
     for key in ["entrypoint", "command"] {
         let Some(node) = service.get(key) else { continue };
-        let launch = Launch { origin: lines.of(node), ..launch.clone() };
+        let launch = Launch { origin: lines.of(node), lines: lines.from(node.line), ..launch.clone() };
         servers = started(node, &launch, files, part);
         if !servers.is_empty() {
             break;

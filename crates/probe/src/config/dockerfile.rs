@@ -29,6 +29,7 @@ pub(super) fn read(source: &Source, files: &dyn Files, part: &mut Part) {
     let Some((line, _)) = command.clone().or_else(|| entry.clone()) else { return };
     let written = source.text.lines().nth(line - 1).unwrap_or_default();
     launch.origin = Origin::new(&path, line, written);
+    launch.lines = command::lines_from(&source.text, line);
     let servers = started(entry.map(|(_, text)| text), command.map(|(_, text)| text), &launch, files, part);
     for mut server in servers {
         // Never empty: a container has a loopback address of its own.

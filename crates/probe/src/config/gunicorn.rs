@@ -61,17 +61,17 @@ pub(super) fn launched(launch: &Launch, files: &dyn Files, part: &mut Part) -> S
         None => launch.directory.clone(),
     };
     layer.extend(configuration(last("config").as_ref(), launch, files, part));
-    for (set, origin) in [(&from_variable, &launch.origin), (&options, &launch.origin)] {
+    for set in [&from_variable, &options] {
         let mut fresh = Layer::new();
         for (key, word) in set {
-            add(&mut fresh, key, word, origin);
+            add(&mut fresh, key, word, &launch.place(word));
         }
         layer.extend(fresh);
     }
     if let Some(app) = others.first() {
         add(&mut layer, "wsgi_app", app, &launch.origin);
     }
-    let mut server = server::build(&layer, &launch.origin);
+    let mut server = server::build(&layer, &launch.whole());
     server.directory = directory;
     server
 }

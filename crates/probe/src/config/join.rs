@@ -222,6 +222,12 @@ fn evidence(product: &'static str, role: Role, setting: &Setting) -> Evidence {
     for (field, value) in &setting.more {
         evidence = evidence.with(*field, value);
     }
+    if !setting.origin.written.is_empty() {
+        evidence = evidence.with("written", &setting.origin.written);
+    }
+    if setting.origin.is_option {
+        evidence = evidence.with("form", "option");
+    }
     let place = Place::file(setting.origin.path.to_string(), u64::from(setting.origin.line));
     evidence.text(setting.origin.text.to_string()).from("configuration").at(place)
 }

@@ -83,6 +83,7 @@ pub(super) fn read(source: &Source, files: &dyn Files, part: &mut Part) {
     let mut servers: Vec<Server> = Vec::new();
     for entry in unit.all("Service", "ExecStart") {
         launch.origin = entry.origin.clone();
+        launch.lines = Arc::clone(&entry.lines);
         let command = entry.value.trim_start_matches(['@', '-', ':', '+', '!', '|']);
         servers.extend(command::start(command, &launch, files, part));
         let program =
@@ -194,7 +195,11 @@ fn settings(unit: &Unit, whole: &Origin) -> Vec<Setting> {
     for (name, _) in unit.environment() {
         if let Some(origin) = unit.origin_of_variable(&name) {
             // The line may hold a secret: its place is enough.
-            settings.push(Setting::new("environment", name, &Origin { text: Arc::from(""), ..origin }));
+            settings.push(Setting::new(
+                "environment",
+                name,
+                &Origin { text: Arc::from(""), written: Arc::from(""), ..origin },
+            ));
         }
     }
     for entry in unit.all("Unit", "After") {

@@ -15,6 +15,10 @@ pub struct Origin {
     pub line: u32,
     /// The line as it is written, without blanks around it.
     pub text: Arc<str>,
+    /// The part of the line that says it, where the line says more; else empty.
+    pub written: Arc<str>,
+    /// It is an option of a command line.
+    pub is_option: bool,
 }
 
 impl Origin {
@@ -24,7 +28,17 @@ impl Origin {
             path: Arc::clone(path),
             line: u32::try_from(line).unwrap_or(u32::MAX),
             text: Arc::from(&*redact::line(shortened(text))),
+            ..Origin::default()
         }
+    }
+
+    /// With the part of the line that says it; the line must hold it once, or nobody could tell which is meant.
+    #[must_use]
+    pub(crate) fn part(mut self, written: &str) -> Origin {
+        if !written.is_empty() && written != &*self.text && self.text.matches(written).count() == 1 {
+            self.written = Arc::from(written);
+        }
+        self
     }
 }
 

@@ -116,10 +116,10 @@ pub(super) fn launched(launch: &Launch, files: &dyn Files, part: &mut Part) -> S
         if name == "ini" {
             options.extend(named(&value, launch, files, part));
         } else {
-            options.push((name.to_owned(), value, launch.origin.clone()));
+            options.push((name.to_owned(), value, launch.whole()));
         }
     }
-    let mut server = build(&options, &launch.origin);
+    let mut server = build(&options, &launch.whole());
     server.directory = server.directory.or_else(|| launch.directory.clone());
     server
 }

@@ -13,6 +13,9 @@ const DEPTH_MAX: usize = 64;
 /// Nodes after aliases are copied, so that a few lines cannot grow into gigabytes.
 const NODES_MAX: usize = 500_000;
 
+/// Lines of one value, a command for example.
+const VALUE_LINES_MAX: usize = 40;
+
 /// A value and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
@@ -87,6 +90,12 @@ impl<'t> Lines<'t> {
 
     pub(super) fn of(&self, node: &Node) -> Origin {
         self.origin(node.line)
+    }
+
+    /// The lines that a value may be written in.
+    pub(super) fn from(&self, line: usize) -> Arc<[String]> {
+        let lines = self.lines.iter().skip(line.saturating_sub(1)).take(VALUE_LINES_MAX);
+        lines.map(|line| (*line).to_owned()).collect()
     }
 
     /// A place without the text of its line, which may hold a secret.

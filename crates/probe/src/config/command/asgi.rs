@@ -163,7 +163,7 @@ pub(super) fn launched(product: &str, launch: &Launch) -> Server {
         "daphne" => ("daphne", DAPHNE, DAPHNE_DEFAULTS),
         _ => ("uvicorn", UVICORN, UVICORN_DEFAULTS),
     };
-    let at = &launch.origin;
+    let at = &launch.whole();
     let mut server =
         Server { product, origin: at.clone(), directory: launch.directory.clone(), ..Server::default() };
     let (mut options, others) = argument::options(&launch.words, table);
@@ -183,7 +183,7 @@ pub(super) fn launched(product: &str, launch: &Launch) -> Server {
             Some(text) => text.parse::<f64>().map_or_else(|_| text.clone(), number),
             None => "unknown".to_owned(),
         };
-        server.settings.push(Setting::new(key, value, at).uncertain(word.uncertain));
+        server.settings.push(Setting::new(key, value, &launch.place(word)).uncertain(word.uncertain));
     }
     for (name, default) in defaults {
         if !server.settings.iter().any(|setting| setting.name == *name) {

@@ -78,7 +78,7 @@ pub(super) fn build(layer: &Layer, at: &Origin) -> Server {
 
 /// A line that sets variables may hold secrets.
 fn redacted(origin: &Origin) -> Origin {
-    Origin { text: std::sync::Arc::from(""), ..origin.clone() }
+    Origin { text: std::sync::Arc::from(""), written: std::sync::Arc::from(""), ..origin.clone() }
 }
 
 fn first(given: &Given) -> Option<&str> {

@@ -166,7 +166,13 @@ impl Reader<'_> {
         }
         let mut words = std::mem::take(words);
         let name = words.remove(0);
-        Some(Directive { name, arguments: words, block, origin: tokens.origin(line) })
+        let mut origin = tokens.origin(line);
+        if block.is_none() {
+            // Quotes and several blanks are lost in the words: then the line is all that can be told.
+            let written = format!("{name} {};", words.join(" "));
+            origin = origin.part(&written);
+        }
+        Some(Directive { name, arguments: words, block, origin })
     }
 
     fn add(&mut self, directive: Directive, directives: &mut Vec<Directive>, tokens: &mut Tokens<'_>) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::argument;
+use crate::config::command;
 use crate::config::{Origin, Part, Problem};
 
 /// `key=value` within a section.
@@ -12,6 +13,8 @@ pub(super) struct Entry {
     key: String,
     pub(super) value: String,
     pub(super) origin: Origin,
+    /// The lines it is written in.
+    pub(super) lines: Arc<[String]>,
 }
 
 /// A unit with its drop-ins, in the order in which they are applied.
@@ -61,6 +64,11 @@ impl Unit {
                 key: key.trim().to_owned(),
                 value: value.trim().to_owned(),
                 origin: Origin::new(path, index + 1, line),
+                lines: if goes_on {
+                    command::lines_from(text, index + 1)
+                } else {
+                    Arc::from([line.to_owned()])
+                },
             };
             if goes_on {
                 open = Some(entry);
