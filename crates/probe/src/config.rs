@@ -24,6 +24,7 @@ mod haproxy;
 mod kubernetes;
 mod nginx;
 mod quantity;
+mod sysctl;
 mod systemd;
 mod uwsgi;
 mod yaml;

@@ -86,7 +86,7 @@ const SHARED: &[Kind] = kinds! {
         "name" "one name for all products, see `config/vocabulary.rs`" "value" "unknown where it is only known at run time" "default" "yes where nobody set it"
         "uncertain" "yes where it may be otherwise at run time"
         "target" "the upstream address that it is about" "bind" "the address that the server serves, or the listener of a proxy; for a server that a proxy of the same set sends to, the address it is sent to"
-        "proxied" "yes where a proxy of the same set sends to `bind`" "group" "the upstream group" "uri" "the location" "site" "the first name of the site" "unit" "the unit, process type or workload that starts it"
+        "proxied" "yes where a proxy of the same set sends to `bind`" "group" "the upstream group" "uri" "the location" "site" "the first name of the site" "via" "the address under which another proxy of the same set sends to this one" "served" "of target-port: whether a selected container has that port" "unit" "the unit, process type or workload that starts it"
         "of" "the product that the unit runs" "pid" ""
         "probe" "the probe of a workload that it is about" "condition" "of depends-on" "host" "the name a default Host has" "tls" "of a listener" "tls-name" "the name sent with sni"
         "written" "the part of the line that says it, where the line says more" "form" "option where it stands on a command line"

@@ -2,7 +2,8 @@
 
 use super::{Files, Part, Source};
 use super::{
-    apache, caddy, command, compose, dockerfile, envoy, gunicorn, haproxy, kubernetes, nginx, systemd, uwsgi,
+    apache, caddy, command, compose, dockerfile, envoy, gunicorn, haproxy, kubernetes, nginx, sysctl,
+    systemd, uwsgi,
 };
 
 /// A language of configurations.
@@ -22,6 +23,7 @@ pub enum Format {
     Procfile,
     /// A list of Python packages with their versions.
     Requirements,
+    Sysctl,
     SystemdUnit,
     UwsgiIni,
 }
@@ -42,6 +44,7 @@ impl Format {
         (Format::Dockerfile, "dockerfile"),
         (Format::Procfile, "procfile"),
         (Format::Requirements, "requirements"),
+        (Format::Sysctl, "sysctl"),
         (Format::Command, "server-command"),
         // A page says whose command line it shows.
         (Format::Command, "gunicorn-command"),
@@ -74,6 +77,7 @@ fn by_name(name: &str) -> Option<Format> {
         "apache2.conf" | "httpd.conf" => Some(Format::Apache),
         "haproxy.cfg" => Some(Format::Haproxy),
         "procfile" => Some(Format::Procfile),
+        "sysctl.conf" => Some(Format::Sysctl),
         "caddyfile" => Some(Format::Caddyfile),
         "dockerfile" | "containerfile" => Some(Format::Dockerfile),
         _ if ends(".caddyfile") || lower.starts_with("caddyfile.") => Some(Format::Caddyfile),
@@ -173,6 +177,7 @@ pub(super) fn read(format: Format, source: &Source, files: &dyn Files, part: &mu
         Format::Nginx => nginx::read(source, files, part),
         Format::Procfile => command::read_procfile(source, files, part),
         Format::Requirements => {}
+        Format::Sysctl => sysctl::read(source, part),
         Format::SystemdUnit => systemd::read(source, files, part),
         Format::UwsgiIni => uwsgi::read(source, part),
     }

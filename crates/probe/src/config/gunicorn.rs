@@ -135,6 +135,15 @@ fn file(path: &str, text: &str, part: &mut Part) -> Layer {
         part.problems.push(Problem::error(path, line, message));
     }
     let mut layer = Layer::new();
+    for (index, line) in text.lines().enumerate() {
+        if ["def post_fork(", "def post_worker_init("].iter().any(|start| line.starts_with(start)) {
+            let origin = Origin::new(&shared, index + 1, line);
+            layer.insert(
+                "post_fork".to_owned(),
+                Given { values: Some(vec!["yes".to_owned()]), uncertain: false, origin },
+            );
+        }
+    }
     for (name, assigned) in names {
         let values = match &assigned.value {
             Value::Unknown => None,

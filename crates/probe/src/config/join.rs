@@ -20,13 +20,22 @@ pub(super) fn finish(configuration: &mut Configuration) {
             .at(Place::file(software.origin.path.to_string(), u64::from(software.origin.line)));
         out.push(evidence);
     }
-    for site in &configuration.sites {
-        out.site(site);
-    }
     let targets = targets(&configuration.sites);
-    for server in &configuration.servers {
-        let addresses = addresses(server, &configuration.servers, &targets);
-        out.server(server, &addresses);
+    let reached: Vec<Vec<Reached<'_>>> = configuration
+        .servers
+        .iter()
+        .map(|server| reached(server, &configuration.servers, &targets))
+        .collect();
+    let stray = stray(&configuration.servers, &reached);
+    for site in &configuration.sites {
+        let via = via(site, &targets);
+        out.site(site, via.as_deref());
+        if let Some(stray) = &stray {
+            out.unserved(site, &reached, stray);
+        }
+    }
+    for (server, reached) in configuration.servers.iter().zip(&reached) {
+        out.server(server, reached);
     }
     for wide in &configuration.wide {
         out.wide(wide);
@@ -47,26 +56,58 @@ fn targets(sites: &[Site]) -> Vec<Address> {
     tried.filter(|address| seen.insert(address.to_string())).collect()
 }
 
+/// An address under which a server is known.
+struct Reached<'a> {
+    address: Address,
+    bind: &'a Bind,
+    /// A proxy of the set sends there.
+    is_target: bool,
+}
+
 /// The addresses under which a server is sent to, and its own where nobody sends to it.
-fn addresses(server: &Server, all: &[Server], targets: &[Address]) -> Vec<(String, bool)> {
-    let mut found: Vec<(String, bool)> = Vec::new();
+fn reached<'a>(server: &'a Server, all: &[Server], targets: &[Address]) -> Vec<Reached<'a>> {
+    let mut found: Vec<Reached<'a>> = Vec::new();
     for bind in &server.binds {
         let Some(bound) = Address::parse(&bind.address, None) else { continue };
         for target in targets {
-            if is_reached(server, &bound, target, all)
-                && !found.iter().any(|(known, _)| *known == target.to_string())
+            if is_reached(server, &bound, target, all) && !found.iter().any(|known| known.address == *target)
             {
-                found.push((target.to_string(), true));
+                found.push(Reached { address: target.clone(), bind, is_target: true });
             }
         }
     }
     if found.is_empty() {
-        found.extend(server.binds.iter().filter_map(|bind| {
-            let address = Address::parse(&bind.address, None)?;
-            Some((address.to_string(), false))
-        }));
+        let own = |bind: &'a Bind| {
+            Some(Reached { address: Address::parse(&bind.address, None)?, bind, is_target: false })
+        };
+        found.extend(server.binds.iter().filter_map(own));
     }
     found
+}
+
+/// An address at which a server of this host listens although no proxy of the set sends there: the only such server.
+fn stray(servers: &[Server], reached: &[Vec<Reached<'_>>]) -> Option<String> {
+    let mut unknown = servers.iter().zip(reached).filter(|(server, reached)| {
+        server.hosts.is_empty()
+            && !reached.is_empty()
+            && reached.iter().all(|known| !known.is_target && !known.bind.uncertain)
+    });
+    match (unknown.next(), unknown.next()) {
+        (Some((_, reached)), None) => reached.first().map(|known| known.address.to_string()),
+        _ => None,
+    }
+}
+
+/// The address under which another proxy of the set sends to this site.
+fn via(site: &Site, targets: &[Address]) -> Option<String> {
+    let listens: Vec<Address> =
+        site.listens.iter().filter_map(|listen| Address::parse(&listen.address, None)).collect();
+    // Its own targets are not it: a proxy that sends to itself is a loop, and no tier.
+    let own = self::targets(std::slice::from_ref(site));
+    targets
+        .iter()
+        .find(|target| listens.iter().any(|listen| listen.covers(target)) && !own.contains(target))
+        .map(Address::to_string)
 }
 
 fn is_reached(server: &Server, bound: &Address, target: &Address, all: &[Server]) -> bool {
@@ -104,12 +145,12 @@ struct Out {
 }
 
 impl Out {
-    fn site(&mut self, site: &Site) {
+    fn site(&mut self, site: &Site, via: Option<&str>) {
         let name = site.names.first();
         for setting in &site.settings {
             for listen in &site.listens {
                 let evidence = evidence(site.product, Role::Proxy, setting).with("bind", &listen.address);
-                self.push(evidence.with_some("site", name));
+                self.push(evidence.with_some("site", name).with_some("via", via));
             }
             if site.listens.is_empty() {
                 self.push(evidence(site.product, Role::Proxy, setting).with_some("site", name));
@@ -124,14 +165,15 @@ impl Out {
             }
         }
         for route in &site.routes {
-            self.route(site, route);
+            self.route(site, route, via);
         }
     }
 
-    fn route(&mut self, site: &Site, route: &Route) {
+    fn route(&mut self, site: &Site, route: &Route, via: Option<&str>) {
         let name = site.names.first();
         let about = |evidence: Evidence| {
-            evidence.with_some("group", route.group.as_ref()).with("uri", &route.path).with_some("site", name)
+            let evidence = evidence.with_some("group", route.group.as_ref()).with("uri", &route.path);
+            evidence.with_some("site", name).with_some("via", via)
         };
         if route.targets.is_empty() {
             for setting in &route.settings {
@@ -154,37 +196,55 @@ impl Out {
         }
     }
 
-    fn server(&mut self, server: &Server, addresses: &[(String, bool)]) {
-        let none = [(String::new(), false)];
-        let addresses = if addresses.is_empty() { &none[..] } else { addresses };
-        for (address, is_target) in addresses {
-            let mut settings: Vec<(Role, &'static str, Setting)> = Vec::new();
-            for bind in &server.binds {
-                let setting = Setting::new("bind", &bind.address, &bind.origin);
-                let setting = Setting { default: bind.default, uncertain: bind.uncertain, ..setting };
-                settings.push((Role::Server, server.product, setting));
-                let setting = Setting::new("protocol", bind.scheme, &bind.origin);
-                settings.push((Role::Server, server.product, setting));
+    /// Local addresses that the proxy sends to and no server of the set has, while one has another.
+    fn unserved(&mut self, site: &Site, reached: &[Vec<Reached<'_>>], stray: &str) {
+        for target in site.routes.iter().flat_map(|route| &route.targets) {
+            let Some(address) = Address::parse(&target.written, None) else { continue };
+            let is_local = match &address {
+                Address::Unix(_) => true,
+                Address::Ip(ip, _) => ip.is_loopback(),
+                Address::Name(..) => false,
+            };
+            if is_local && !reached.iter().flatten().any(|known| known.address == address) {
+                let setting = Setting::new("served-elsewhere", stray, &target.origin);
+                self.push(evidence(site.product, Role::Proxy, &setting).with("target", &address));
             }
-            if let Some(app) = &server.app {
-                settings.push((Role::Server, server.product, Setting::new("app", app, &server.origin)));
+        }
+    }
+
+    fn server(&mut self, server: &Server, reached: &[Reached<'_>]) {
+        let about = |role: Role, product: &'static str, setting: &Setting| {
+            let mut evidence = evidence(product, role, setting);
+            if role != Role::Server {
+                evidence = evidence.with("of", server.product);
             }
-            settings.extend(
-                server.settings.iter().map(|setting| (Role::Server, server.product, setting.clone())),
-            );
-            settings.extend(server.around.iter().cloned());
+            evidence.with_some("unit", server.unit.as_ref())
+        };
+        let mut settings: Vec<(Role, &'static str, Setting)> = Vec::new();
+        if let Some(app) = &server.app {
+            settings.push((Role::Server, server.product, Setting::new("app", app, &server.origin)));
+        }
+        settings
+            .extend(server.settings.iter().map(|setting| (Role::Server, server.product, setting.clone())));
+        settings.extend(server.around.iter().cloned());
+        if reached.is_empty() {
             for (role, product, setting) in &settings {
-                let mut evidence = evidence(product, *role, setting);
-                if !address.is_empty() {
-                    evidence = evidence.with("bind", address);
-                    if *is_target {
-                        evidence = evidence.with("proxied", "yes");
-                    }
-                }
-                if *role != Role::Server {
-                    evidence = evidence.with("of", server.product);
-                }
-                self.push(evidence.with_some("unit", server.unit.as_ref()));
+                self.push(about(*role, product, setting));
+            }
+        }
+        for known in reached {
+            let at = |evidence: Evidence| {
+                let evidence = evidence.with("bind", &known.address);
+                if known.is_target { evidence.with("proxied", "yes") } else { evidence }
+            };
+            let bind = Setting::new("bind", &known.bind.address, &known.bind.origin);
+            let bind = Setting { default: known.bind.default, uncertain: known.bind.uncertain, ..bind };
+            let protocol = Setting::new("protocol", known.bind.scheme, &known.bind.origin);
+            for setting in [&bind, &protocol] {
+                self.push(at(about(Role::Server, server.product, setting)));
+            }
+            for (role, product, setting) in &settings {
+                self.push(at(about(*role, product, setting)));
             }
         }
     }

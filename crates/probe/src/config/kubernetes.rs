@@ -38,8 +38,16 @@ impl Service {
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     services: Vec<Service>,
-    /// Namespace and labels of the Pods of every workload.
-    pods: Vec<(String, BTreeMap<String, String>)>,
+    pods: Vec<Pods>,
+}
+
+/// The Pods of a workload.
+#[derive(Debug)]
+struct Pods {
+    namespace: String,
+    labels: BTreeMap<String, String>,
+    /// Numbers and names of the ports that its containers declare.
+    ports: Vec<String>,
 }
 
 pub(super) fn cluster(sources: &[Source]) -> Cluster {
@@ -53,7 +61,7 @@ pub(super) fn cluster(sources: &[Source]) -> Cluster {
             cluster.services.extend(service(&object));
             let labels = pod_labels(&object);
             if !labels.is_empty() {
-                cluster.pods.push((namespace(&object), labels));
+                cluster.pods.push(Pods { namespace: namespace(&object), labels, ports: ports(&object) });
             }
         }
     }
@@ -104,6 +112,17 @@ fn pod_labels(object: &Node) -> BTreeMap<String, String> {
     }
 }
 
+/// Numbers and names of the ports of its containers.
+fn ports(object: &Node) -> Vec<String> {
+    let kind = object.text_at(&["kind"]);
+    let pod = if kind == Some("Pod") { object.get("spec") } else { object.at(&["spec", "template", "spec"]) };
+    let containers = pod.and_then(|pod| pod.get("containers")).map(Node::items).unwrap_or_default();
+    let ports =
+        containers.iter().flat_map(|container| container.get("ports").map(Node::items).unwrap_or_default());
+    let names = ports.flat_map(|port| [port.text_at(&["containerPort"]), port.text_at(&["name"])]);
+    names.flatten().map(str::to_owned).collect()
+}
+
 fn service(object: &Node) -> Option<Service> {
     if object.text_at(&["kind"]) != Some("Service") {
         return None;
@@ -134,7 +153,16 @@ fn service_settings(object: &Node, lines: &Lines<'_>, part: &mut Part) {
         if let Some(target) = target
             && let Some(text) = target.text()
         {
-            settings.push(Setting::new("target-port", text, &lines.of(target)));
+            let setting = Setting::new("target-port", text, &lines.of(target));
+            let chosen =
+                part.cluster.pods.iter().filter(|pods| selects(&service, &pods.namespace, &pods.labels));
+            // Containers need not declare their ports; if they do, one of them is meant.
+            let declared: Vec<&String> = chosen.flat_map(|pods| &pods.ports).collect();
+            settings.push(match (declared.is_empty(), declared.iter().any(|port| *port == text)) {
+                (true, _) => setting,
+                (false, true) => setting.more("served", "yes"),
+                (false, false) => setting.more("served", "no"),
+            });
         }
     }
     if let Some(node) = object.at(&["spec", "selector"]) {
@@ -142,7 +170,7 @@ fn service_settings(object: &Node, lines: &Lines<'_>, part: &mut Part) {
             service.selector.iter().map(|(name, value)| format!("{name}={value}")).collect();
         settings.push(Setting::new("selector", pairs.join(","), &lines.of(node)));
         let pods = &part.cluster.pods;
-        let selected = pods.iter().any(|(namespace, labels)| selects(&service, namespace, labels));
+        let selected = pods.iter().any(|pods| selects(&service, &pods.namespace, &pods.labels));
         // Without any workload in the set nothing is known of what is selected.
         if !pods.is_empty() {
             settings.push(Setting::new("selected", if selected { "yes" } else { "no" }, &lines.of(node)));

@@ -15,6 +15,7 @@ const SETTINGS: &[(&str, &str, Option<&str>)] = &[
     ("max-requests", "max_requests", Some("0")),
     ("max-requests-jitter", "max_requests_jitter", Some("0")),
     ("preload", "preload_app", Some("no")),
+    ("post-fork", "post_fork", None),
     ("reload", "reload", Some("no")),
     ("daemon", "daemon", Some("no")),
     ("request-line-limit", "limit_request_line", Some("4094")),

@@ -127,6 +127,9 @@ fn health(lines: &[&Line]) -> Vec<Setting> {
         });
         settings.extend(host.map(|host| Setting::new("health-host", host, &line.origin)));
     }
+    if !settings.iter().any(|setting| setting.name == "health-host") {
+        settings.push(Setting::by_default("health-host", "none", &option.origin));
+    }
     let expected = lines.iter().rev().find(|line| line.word(0) == "http-check" && line.word(1) == "expect");
     settings.push(match expected {
         Some(line) => {

@@ -6,6 +6,7 @@ use super::scope::Scope;
 use super::tree::Directive;
 use super::upstream::Upstream;
 use crate::config::address::Address;
+use crate::config::quantity::{bytes, number};
 use crate::config::{Matching, Origin, Part, Route, Setting, Target};
 
 /// Directives that pass on, with the prefix of their module's directives and the scheme of an address without one.
@@ -176,6 +177,7 @@ fn common(prefix: &str, scope: &Scope<'_>, at: &Origin) -> Vec<Setting> {
     let mut settings: Vec<Setting> =
         OF_ROUTE.iter().filter_map(|row| defaults::setting(row, prefix, scope, at)).collect();
     settings.extend(OF_REQUEST.iter().filter_map(|row| defaults::setting(row, "", scope, at)));
+    settings.extend(buffers(prefix, scope, at));
     if let Some(tries) = scope.get(&format!("{prefix}next_upstream_tries")) {
         // nginx counts attempts, we count those after the first; its 0 is no limit.
         let value = match tries.first().parse::<u64>() {
@@ -194,6 +196,34 @@ fn common(prefix: &str, scope: &Scope<'_>, at: &Origin) -> Vec<Setting> {
         }
     }
     settings
+}
+
+/// The buffers of an answer, where any of their sizes is set: nginx does not start if they do not fit each other
+/// (`ngx_http_proxy_merge_loc_conf`).
+fn buffers(prefix: &str, scope: &Scope<'_>, at: &Origin) -> Vec<Setting> {
+    let directive = |name: &str| scope.get(&format!("{prefix}{name}"));
+    let (one, many, busy) = (directive("buffer_size"), directive("buffers"), directive("busy_buffers_size"));
+    let Some(set) = busy.or(one).or(many) else { return Vec::new() };
+    let size = |found: Option<&Directive>, index: usize, default: f64| match found {
+        Some(found) => found.arguments.get(index).and_then(|text| bytes(text)?.parse::<f64>().ok()),
+        None => Some(default),
+    };
+    let count = many.map_or(Some(8.0), |found| found.first().parse::<f64>().ok());
+    let (Some(one), Some(each), Some(count)) = (size(one, 0, 4096.0), size(many, 1, 4096.0), count) else {
+        return Vec::new();
+    };
+    let Some(busy_size) = size(busy, 0, 2.0 * one.max(each)) else { return Vec::new() };
+    let buffers = many.map_or(at, |found| &found.origin);
+    vec![
+        Setting {
+            default: busy.is_none(),
+            ..Setting::new("response-busy-buffers", number(busy_size), &set.origin)
+        },
+        Setting {
+            default: many.is_none(),
+            ..Setting::new("response-free-buffers", number((count - 1.0) * each), buffers)
+        },
+    ]
 }
 
 fn tls(settings: &mut Vec<Setting>, prefix: &str, scope: &Scope<'_>, pass: &Directive) {
@@ -232,7 +262,10 @@ fn pool(
     };
     match is_persistent(scheme, prefix, scope, modern) {
         Some(true) => {}
-        Some(false) => return vec![Setting::new("idle-timeout", 0, &size.origin)],
+        Some(false) => {
+            let idle = Setting::new("idle-timeout", 0, &size.origin);
+            return vec![size, idle];
+        }
         None => return Vec::new(),
     }
     let idle = upstream.keepalive_timeout.clone();
