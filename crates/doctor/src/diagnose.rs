@@ -202,7 +202,11 @@ fn cited(hypothesis: &Hypothesis<'_>) -> Option<Because> {
     Because::new(hypothesis.because.iter().take(CITED_MAX).map(|evidence| (*evidence).clone()).collect())
 }
 
-fn finding(hypothesis: &Hypothesis<'_>, consequences: Vec<Consequence>, book: &Book<'_>) -> Option<Finding> {
+pub(crate) fn finding(
+    hypothesis: &Hypothesis<'_>,
+    consequences: Vec<Consequence>,
+    book: &Book<'_>,
+) -> Option<Finding> {
     Some(Finding {
         cause: hypothesis.page.id.clone(),
         confidence: hypothesis.confidence,
@@ -234,7 +238,13 @@ fn fix(hypothesis: &Hypothesis<'_>, book: &Book<'_>) -> Fix {
         let model::evidence::Place::File { path, line } = &evidence.place else { return None };
         let default = evidence.get("default") == Some("yes");
         let old = if default { String::new() } else { evidence.text.trim().to_owned() };
-        Some(Edit { file: path.clone(), line: *line, old, new: fill(new, &binding) })
+        let new = fill(new, &binding);
+        // Of a line that says more only a part changes.
+        let new = match evidence.get("written") {
+            Some(part) if old.contains(part) => old.replacen(part, &new, 1),
+            _ => new,
+        };
+        Some(Edit { file: path.clone(), line: *line, old, new })
     });
     Fix {
         summary: fill_all(&remedy.summary).join(" "),

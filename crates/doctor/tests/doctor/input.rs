@@ -2,7 +2,7 @@
 
 use doctor::{Fence, Page};
 use model::Evidence;
-use probe::config::{self, Given, Source};
+use probe::config::{self, Given, Origin, Software, Source};
 use probe::parse::{self, Lines};
 
 /// The present of logs that tell no year.
@@ -27,9 +27,19 @@ pub(crate) fn evidence(page: &Page, fences: &[Fence]) -> Vec<Evidence> {
     }
     // All of them at once: a proxy and the server behind it are joined by their addresses.
     if !sources.is_empty() {
-        evidence.extend(config::read_sources(&sources, &Given::default(), &[]).evidence);
+        let given = Given::new(sources.iter().map(|source| (source.path.clone(), source.text.clone())));
+        let software: Vec<Software> = evidence.iter().filter_map(software).collect();
+        evidence.extend(config::read_sources(&sources, &given, &software).evidence);
     }
     evidence
+}
+
+/// A version that a page tells decides what the defaults are.
+fn software(evidence: &Evidence) -> Option<Software> {
+    let of = |name: &str| evidence.get(name).map(str::to_owned);
+    let origin = Origin::default();
+    (evidence.kind == "software").then_some(())?;
+    Some(Software { product: of("product")?, version: of("version")?, origin })
 }
 
 fn lines<'a>(page: &'a Page, fence: &'a Fence) -> impl Iterator<Item = Evidence> + 'a {
