@@ -358,6 +358,20 @@ fn bound_want(clause: &Clause, binding: &Binding) -> Option<Want> {
     Some(want)
 }
 
+/// The value of `name`, or of `name*2` and `name+15`: the new value of a setting often follows from another.
+fn value_of(name: &str, binding: &Binding) -> Option<String> {
+    if let Some(value) = binding.get(name) {
+        return Some(value.clone());
+    }
+    let at = name.find(['*', '+'])?;
+    let (name, rest) = name.split_at(at);
+    let value: f64 = binding.get(name)?.parse().ok()?;
+    let operand: f64 = rest.get(1..)?.parse().ok()?;
+    let value = if rest.starts_with('*') { value * operand } else { value + operand };
+    // Whole numbers are what most settings take.
+    Some(if value >= 1.0 { value.floor().to_string() } else { value.to_string() })
+}
+
 /// A template with its variables, in braces, filled in; one that is not known stays as it is.
 pub(crate) fn fill(template: &str, binding: &Binding) -> String {
     let mut text = String::new();
@@ -365,8 +379,8 @@ pub(crate) fn fill(template: &str, binding: &Binding) -> String {
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
         match after.split_once('}') {
-            Some((name, after)) if binding.contains_key(name) => {
-                text.push_str(binding.get(name).map_or("", String::as_str));
+            Some((name, after)) if value_of(name, binding).is_some() => {
+                text.push_str(&value_of(name, binding).unwrap_or_default());
                 rest = after;
             }
             _ => {

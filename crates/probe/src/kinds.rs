@@ -89,7 +89,7 @@ const SHARED: &[Kind] = kinds! {
         "proxied" "yes where a proxy of the same set sends to `bind`" "group" "the upstream group" "uri" "the location" "site" "the first name of the site" "via" "the address under which another proxy of the same set sends to this one" "served" "of target-port: whether a selected container has that port" "unit" "the unit, process type or workload that starts it"
         "of" "the product that the unit runs" "pid" ""
         "probe" "the probe of a workload that it is about" "condition" "of depends-on" "host" "the name a default Host has" "tls" "of a listener" "tls-name" "the name sent with sni"
-        "written" "the part of the line that says it, where the line says more" "form" "option where it stands on a command line"
+        "written" "the part of the line that says it, where the line says more" "form" "option where it stands on a command line" "directive" "the product's own name of it, where several mean the same"
         "level" "of a log" "format" "of a log, as it is written" "format-name" "of a log"
     }
     "target" "an address that the proxy sends to, looked up in the socket table" {

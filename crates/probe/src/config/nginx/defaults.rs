@@ -48,8 +48,9 @@ pub(super) const OF_SITE: &[Row] = &[("keep-alive", "keepalive_timeout", Form::T
 /// The setting of a row in a scope. A default stands where it would have to be added.
 pub(super) fn setting(row: &Row, prefix: &str, scope: &Scope<'_>, at: &Origin) -> Option<Setting> {
     let (name, directive, form, default) = *row;
-    let Some(found) = scope.get(&format!("{prefix}{directive}")) else {
-        return Some(Setting::by_default(name, default, at));
+    let full = format!("{prefix}{directive}");
+    let Some(found) = scope.get(&full) else {
+        return Some(Setting::by_default(name, default, at).more("directive", full));
     };
     let last = found.arguments.last().map_or("", String::as_str);
     let value = match form {
@@ -59,7 +60,7 @@ pub(super) fn setting(row: &Row, prefix: &str, scope: &Scope<'_>, at: &Origin) -
         Form::Time => nginx_time(found.first())?,
         Form::Words => found.arguments.join(" "),
     };
-    Some(Setting::new(name, value, &found.origin))
+    Some(Setting::new(name, value, &found.origin).more("directive", full))
 }
 
 pub(super) fn switch(word: &str) -> &str {

@@ -177,7 +177,9 @@ fn common(prefix: &str, scope: &Scope<'_>, at: &Origin) -> Vec<Setting> {
     let mut settings: Vec<Setting> =
         OF_ROUTE.iter().filter_map(|row| defaults::setting(row, prefix, scope, at)).collect();
     settings.extend(OF_REQUEST.iter().filter_map(|row| defaults::setting(row, "", scope, at)));
-    settings.extend(buffers(prefix, scope, at));
+    if prefix == "proxy_" {
+        settings.extend(buffers(prefix, scope, at));
+    }
     if let Some(tries) = scope.get(&format!("{prefix}next_upstream_tries")) {
         // nginx counts attempts, we count those after the first; its 0 is no limit.
         let value = match tries.first().parse::<u64>() {

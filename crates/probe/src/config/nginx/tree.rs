@@ -234,13 +234,15 @@ impl Reader<'_> {
         }
     }
 
+    /// What a pattern names. Where the main file is a copy that lies elsewhere, paths below the package's own folder are meant below
+    /// the copy, and not on this machine.
     fn find(&self, pattern: &str) -> Vec<String> {
-        let found = self.files.matching(&files::joined(&self.home, pattern));
-        if !found.is_empty() {
-            return found;
-        }
-        let below = HOMES.iter().find_map(|home| pattern.strip_prefix(home));
-        below.map(|below| self.files.matching(&files::joined(&self.home, below))).unwrap_or_default()
+        let main = self.stack.first().map_or("", String::as_str);
+        let home = HOMES.iter().find(|home| pattern.starts_with(**home) && !main.starts_with(**home));
+        let below = home.and_then(|home| pattern.strip_prefix(home));
+        let found =
+            below.map(|below| self.files.matching(&files::joined(&self.home, below))).unwrap_or_default();
+        if found.is_empty() { self.files.matching(&files::joined(&self.home, pattern)) } else { found }
     }
 }
 
