@@ -62,12 +62,37 @@ pub(crate) struct Up {
     pub(crate) data: Option<PathBuf>,
 }
 
-/// Check configuration files and print every problem, with its place and what to do
+/// Check configuration files, Clearway's own and those of others, and print every problem
+///
+/// Besides Clearway's YAML it reads what stands in front of and behind an API: nginx, Apache, HAProxy, Caddyfile, Envoy,
+/// gunicorn.conf.py, uWSGI, systemd units, Kubernetes and Compose manifests, Dockerfiles, Procfiles and command lines of servers.
+/// Files that are named together are checked together, so that a proxy is held against the server behind it. Nothing is
+/// executed, and nothing is asked of the network.
+///
+/// The exit code is 0 without errors, 1 with errors, 2 with warnings only and --strict, 3 where something could not be read.
 #[derive(Debug, Parser)]
 pub(crate) struct Check {
     /// Configuration files, or directories of them [default: clearway.yaml]
     #[arg(value_name = "FILE|DIR")]
     pub(crate) sources: Vec<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: CheckFormat,
+    /// Fail for warnings as well
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// The version of a product, where the files do not tell it: nginx=1.31.5, gunicorn=21.2.0
+    #[arg(long, value_name = "PRODUCT=VERSION")]
+    pub(crate) version_of: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    #[default]
+    Text,
+    Json,
+    Sarif,
+    Junit,
 }
 
 /// List what was served, newest first

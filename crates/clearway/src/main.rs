@@ -60,7 +60,8 @@ fn main() -> ExitCode {
             // Closed output is nobody's failure.
             let _ = error.print();
             let failed = error.use_stderr();
-            let judge = std::env::args_os().nth(1).is_some_and(|command| command == "doctor");
+            let judge =
+                std::env::args_os().nth(1).is_some_and(|command| command == "doctor" || command == "check");
             return match (failed, judge) {
                 (false, _) => ExitCode::SUCCESS,
                 (true, true) => ExitCode::from(doctor::FAILED),

@@ -4,6 +4,8 @@
 
 #[path = "clearway/check.rs"]
 mod check;
+#[path = "clearway/check_others.rs"]
+mod check_others;
 #[path = "clearway/commands.rs"]
 mod commands;
 #[path = "clearway/process.rs"]

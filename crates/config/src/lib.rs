@@ -133,6 +133,12 @@ pub struct ProcessSettings {
     pub data: PathBuf,
 }
 
+/// Whether a key stands at the top of a configuration of ours: tells our files from YAML of others.
+pub fn is_root_key(key: &str) -> bool {
+    use decode::Shaped;
+    shape::Root::OBJECT.fields.iter().any(|field| decode::key_of(field.ident) == key)
+}
+
 /// Reads and checks the sources as one configuration. With no source and no override: the default listener and no
 /// service.
 pub fn build(sources: &[Source], overrides: &Overrides, lookup: &dyn Lookup) -> Result<Checked, Problems> {

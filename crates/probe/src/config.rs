@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use model::evidence::Evidence;
 
-pub use files::{Disk, Files, Given};
+pub use files::{Disk, Files, Given, Layered};
 pub use format::Format;
 pub use tier::{
     Bind, Listen, Matching, Origin, Problem, Role, Route, Server, Setting, Site, Software, Target, Wide,

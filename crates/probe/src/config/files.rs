@@ -116,9 +116,9 @@ impl Files for Disk {
 }
 
 /// Files at hand before those of another source.
-pub(crate) struct Layered<'a> {
-    pub(crate) first: &'a dyn Files,
-    pub(crate) then: &'a dyn Files,
+pub struct Layered<'a> {
+    pub first: &'a dyn Files,
+    pub then: &'a dyn Files,
 }
 
 impl Files for Layered<'_> {
