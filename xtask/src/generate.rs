@@ -17,6 +17,7 @@ pub struct Generated {
 /// All of them.
 pub fn all() -> Vec<Generated> {
     vec![
+        Generated { path: "docs/check.md", text: doctor::reference() },
         Generated { path: "docs/clearway.schema.json", text: config::schema() },
         Generated { path: "docs/configuration.md", text: config::reference() },
     ]

@@ -81,6 +81,9 @@ pub(crate) struct Check {
     /// Fail for warnings as well
     #[arg(long)]
     pub(crate) strict: bool,
+    /// Print what was read of the configurations of others, one setting a line, defaults too, and check nothing
+    #[arg(long, conflicts_with_all = ["format", "strict"])]
+    pub(crate) settings: bool,
     /// The version of a product, where the files do not tell it: nginx=1.31.5, gunicorn=21.2.0
     #[arg(long, value_name = "PRODUCT=VERSION")]
     pub(crate) version_of: Vec<String>,

@@ -28,6 +28,9 @@ const WARNINGS: u8 = 2;
 pub(crate) const FAILED: u8 = 3;
 
 pub(crate) fn run(args: &Check) -> anyhow::Result<ExitCode> {
+    if args.settings {
+        return settings(args);
+    }
     let result = match check(args) {
         Ok(result) => result,
         Err(error) => {
@@ -67,12 +70,39 @@ fn check(args: &Check) -> anyhow::Result<Result> {
     Ok(result)
 }
 
-/// Configurations of others, each alone and all together.
-fn foreign(collected: &Collected, software: &[Software], result: &mut Result) {
+/// Prints what was read.
+fn settings(args: &Check) -> anyhow::Result<ExitCode> {
+    let read = args
+        .version_of
+        .iter()
+        .map(|text| software(text))
+        .collect::<anyhow::Result<Vec<_>>>()
+        .and_then(|software| Ok(read(&collect::collect(&args.sources)?, &software)));
+    match read {
+        Ok(configuration) => {
+            let lines: String =
+                configuration.evidence.iter().map(|evidence| format!("{evidence}\n")).collect();
+            output::print(lines.as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            output::say(&format!("clearway: {error:#}"));
+            Ok(ExitCode::from(FAILED))
+        }
+    }
+}
+
+/// Configurations of others; what they include is looked for among the files that were named, then on the disk.
+fn read(collected: &Collected, software: &[Software]) -> config::Configuration {
     let given = collected.foreign.iter().map(|source| (source.path.clone(), source.text.clone()));
     let given = Given::new(given);
     let files = config::Layered { first: &given, then: &Disk };
-    let configuration = config::read_sources(&collected.foreign, &files, software);
+    config::read_sources(&collected.foreign, &files, software)
+}
+
+/// What is wrong with configurations of others, each alone and all together.
+fn foreign(collected: &Collected, software: &[Software], result: &mut Result) {
+    let configuration = read(collected, software);
     result.files.extend(configuration.read.iter().cloned());
     for problem in &configuration.problems {
         result.found.push(Found::of_problem(problem));

@@ -28,6 +28,6 @@ mod rule;
 pub use catalogue::{Catalogue, CatalogueError};
 pub use clause::{Clause, Comparison, Condition, Operand, Test};
 pub use diagnose::{Diagnosis, diagnose};
-pub use lint::{lint, place};
+pub use lint::{lint, place, reference};
 pub use page::{Fence, Page};
 pub use rule::{Remedy, Role, Rule, Statement};

@@ -1,5 +1,7 @@
 //! Lints: each held against configurations on its own. Unlike causes they do not compete: each is true or not.
 
+mod reference;
+
 use std::collections::BTreeSet;
 
 use model::report::Finding;
@@ -8,6 +10,8 @@ use model::{Evidence, evidence::Place};
 use crate::catalogue::Catalogue;
 use crate::diagnose;
 use crate::hypothesis::{self, Book};
+
+pub use reference::reference;
 
 /// Below this a lint is not worth a line.
 const REPORTED_MIN: f64 = 0.5;

@@ -14,7 +14,7 @@ fn what_is_not_understood_is_2_and_what_fails_is_1() {
         (&["calls", "--format", "xml"], 2, "human"),
         (&["up", "--to", "ftp://x"], 1, "--to"),
         (&["up", "absent.yaml"], 1, "absent.yaml"),
-        (&["check"], 1, "clearway.yaml"),
+        (&["check"], 3, "clearway.yaml"),
         (&["calls", "--status", "7xx"], 1, "from 1xx to 5xx"),
         (&["calls", "--since", "10"], 1, "like 500ms or 10m"),
         (&["calls"], 1, "clearway-data"),

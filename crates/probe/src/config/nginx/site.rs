@@ -184,11 +184,18 @@ fn stream(directive: &Directive, scope: &Scope<'_>, upstreams: &[Upstream]) -> S
             "listen" => listen(inner, &mut site),
             "proxy_pass" => {
                 let upstream = upstreams.iter().find(|upstream| upstream.name == inner.first());
-                let written = match upstream {
-                    Some(upstream) => upstream.peers.iter().map(|peer| peer.written.clone()).collect(),
-                    None => vec![inner.first().to_owned()],
+                let target = |written: &str, settings: &[Setting], origin: &Origin| Target {
+                    written: written.to_owned(),
+                    settings: settings.to_vec(),
+                    origin: origin.clone(),
                 };
-                let target = |written| Target { written, settings: Vec::new(), origin: inner.origin.clone() };
+                let targets = match upstream {
+                    Some(upstream) => {
+                        let peers = upstream.peers.iter();
+                        peers.map(|peer| target(&peer.written, &peer.settings, &peer.origin)).collect()
+                    }
+                    None => vec![target(inner.first(), &[], &inner.origin)],
+                };
                 let rows = [
                     ("connect-timeout", "proxy_connect_timeout", "60"),
                     ("read-timeout", "proxy_timeout", "600"),
@@ -207,7 +214,7 @@ fn stream(directive: &Directive, scope: &Scope<'_>, upstreams: &[Upstream]) -> S
                     matching: Matching::Prefix,
                     scheme: "tcp".to_owned(),
                     group: upstream.map(|upstream| upstream.name.clone()),
-                    targets: written.into_iter().map(target).collect(),
+                    targets,
                     settings,
                     origin: inner.origin.clone(),
                 });
