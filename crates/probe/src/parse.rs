@@ -15,8 +15,10 @@ mod haproxy;
 mod nginx;
 mod pattern;
 mod python;
+mod served;
 mod server;
 mod system;
+mod traffic;
 
 use std::str::FromStr;
 
@@ -202,10 +204,13 @@ pub fn sniff(path: &str, text: &str) -> Option<Format> {
     Some(match found {
         Format::NginxAccess if path.contains("apache") || path.contains("httpd") => Format::ApacheAccess,
         Format::NginxAccess if path.contains("gunicorn") => Format::GunicornAccess,
+        Format::NginxAccess if path.contains("daphne") => Format::Daphne,
         Format::Gunicorn if path.contains("hypercorn") => Format::Hypercorn,
         Format::Gunicorn | Format::Uvicorn if path.contains("daphne") => Format::Daphne,
         Format::Gunicorn if path.contains("uwsgi") => Format::Uwsgi,
-        Format::Gunicorn if path.contains("uvicorn") => Format::Uvicorn,
+        Format::Gunicorn if path.contains("uvicorn") && !text.contains("Starting gunicorn") => {
+            Format::Uvicorn
+        }
         found => found,
     })
 }
@@ -254,10 +259,11 @@ fn sniff_json(line: &str) -> Option<Format> {
 
 /// Kinds of single lines, of all products.
 pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
-    let tables: [&'static Table; 11] = [
+    let tables: [&'static Table; 12] = [
         &server::GUNICORN,
         &server::UWSGI,
         &server::ASGI,
+        &server::FRAMEWORKS,
         &apache::TABLE,
         &haproxy::TABLE,
         &system::KERNEL,
@@ -267,7 +273,7 @@ pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
         &dependency::REDIS,
         &dependency::RABBITMQ,
     ];
-    tables.into_iter().flat_map(Table::kinds).chain(python::KINDS).chain(NGINX)
+    tables.into_iter().flat_map(Table::kinds).chain(python::KINDS).chain(caddy::KINDS).chain(NGINX)
 }
 
 /// Lines of nginx that are no failures of a request.
@@ -283,6 +289,11 @@ const NGINX: &[Kind] = &[
     },
     Kind { name: "nginx.started", doc: "worker processes were started", fields: &[pattern::PID] },
     Kind { name: "nginx.reloaded", doc: "a reload was asked for", fields: &[pattern::PID] },
+    Kind {
+        name: "nginx.worker-died",
+        doc: "a worker process of nginx itself crashed or was killed",
+        fields: &[Field { name: "signal", doc: "its number" }, pattern::PID],
+    },
     Kind {
         name: "nginx.stopping",
         doc: "it stops, or an old worker ends after a reload",

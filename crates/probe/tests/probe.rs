@@ -10,3 +10,5 @@
 mod configurations;
 #[path = "probe/hostile_configurations.rs"]
 mod hostile_configurations;
+#[path = "probe/logs.rs"]
+mod logs;

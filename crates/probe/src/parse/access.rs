@@ -9,10 +9,13 @@ use model::{Evidence, Moment};
 use serde_json::Value;
 
 use super::failure::uri_of;
+use super::served::Served;
 use super::{Format, Lines, clock};
 
 /// Paths that are counted apart; the rest is in the sum.
 const PATHS_MAX: usize = 64;
+/// Of which so many are told: those that failed most, and then those that were asked for most.
+const PATHS_TOLD_MAX: usize = 16;
 /// Times that are kept for the median and the slow end.
 const TIMES_MAX: usize = 20_000;
 /// A request that took so long is told though it went well.
@@ -72,11 +75,17 @@ pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<
     }
 }
 
+/// A line in the common form among those of a server.
+pub(crate) fn served(line: &str, zone: clock::Zone) -> Option<Served<'_>> {
+    let request = common(line, zone)?;
+    Some(Served::new(request.time, request.status, request.method, request.uri, request.elapsed))
+}
+
 fn evidence(request: &Request<'_>, proxy: &'static str) -> Evidence {
     let last = |list: &Cow<'_, str>| list.rsplit([',', ':']).next().unwrap_or(list).trim().to_owned();
     let own = match (&request.upstream_status, &request.header_time) {
         (Some(statuses), Some(header)) => {
-            Some(if last(statuses) == request.status && header.trim() != "-" { "yes" } else { "no" })
+            Some(if last(statuses) == request.status && last(header) != "-" { "yes" } else { "no" })
         }
         _ => None,
     };
@@ -123,10 +132,38 @@ fn common(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
         bytes: bytes.map(Cow::Borrowed),
         ..Request::default()
     };
-    for (name, value) in pairs(words.next().unwrap_or("")) {
-        set(&mut request, name, Cow::Borrowed(value));
+    let rest = words.next().unwrap_or("");
+    if ingress(rest, &mut request).is_none() {
+        for (name, value) in pairs(rest) {
+            set(&mut request, name, Cow::Borrowed(value));
+        }
     }
     Some(request)
+}
+
+/// What ingress-nginx writes behind the combined form (`log-format-upstream`, its default): `"referrer" "agent" length time
+/// [upstream name] [alternative] addresses lengths times statuses id`.
+fn ingress<'a>(rest: &'a str, request: &mut Request<'a>) -> Option<()> {
+    let (_, rest) = quoted(rest)?;
+    let (_, rest) = quoted(rest)?;
+    let (_, rest) = rest.trim_start().split_once(' ')?;
+    let (elapsed, rest) = rest.split_once(" [")?;
+    let (_name, rest) = rest.split_once("] [")?;
+    let (_alternative, rest) = rest.split_once("] ")?;
+    let mut rest = rest;
+    let mut lists = std::iter::from_fn(|| {
+        let (value, after) = list(rest);
+        rest = after.trim_start();
+        (!value.is_empty()).then_some(value)
+    });
+    let (upstream, _lengths, times, statuses) = (lists.next()?, lists.next()?, lists.next()?, lists.next()?);
+    request.elapsed = elapsed.parse().ok();
+    for (name, value) in
+        [("upstream_addr", upstream), ("upstream_response_time", times), ("upstream_status", statuses)]
+    {
+        set(request, name, Cow::Borrowed(value));
+    }
+    Some(())
 }
 
 /// `name=value` and `name="value"`, wherever they stand among other words.
@@ -152,20 +189,25 @@ fn pairs(text: &str) -> impl Iterator<Item = (&str, &str)> {
                 rest = after;
                 return Some((name, value));
             }
-            // Lists of attempts have blanks: `127.0.0.1:8000, 127.0.0.1:8001`.
-            let mut end = value.find(' ').unwrap_or(value.len());
-            while value.get(..end).is_some_and(|taken| taken.ends_with([',', ':'])) && end < value.len() {
-                let after = end + 1;
-                end = value
-                    .get(after..)
-                    .and_then(|more| more.find(' '))
-                    .map_or(value.len(), |more| after + more);
-            }
-            let (value, after) = value.split_at(end);
+            let (value, after) = list(value);
             rest = after;
             return Some((name, value));
         }
     })
+}
+
+/// A value up to its blank; lists of attempts have blanks within: `127.0.0.1:8000, 127.0.0.1:8001`, and ` : ` between groups.
+fn list(text: &str) -> (&str, &str) {
+    let blank =
+        |from: usize| text.get(from..).and_then(|more| more.find(' ')).map_or(text.len(), |more| from + more);
+    let mut end = blank(0);
+    while end < text.len()
+        && (text.get(..end).is_some_and(|taken| taken.ends_with([',', ':']))
+            || text.get(end..).is_some_and(|rest| rest.starts_with(" : ")))
+    {
+        end = blank(end + 1);
+    }
+    text.split_at(end)
 }
 
 fn json(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
@@ -277,7 +319,9 @@ impl<'a> Count<'a> {
             return;
         }
         out.push(at(self.all.evidence(proxy, None)));
-        for (uri, sum) in self.paths {
+        let mut paths: Vec<_> = self.paths.into_iter().collect();
+        paths.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.failed, sum.requests)));
+        for (uri, sum) in paths.into_iter().take(PATHS_TOLD_MAX) {
             out.push(at(sum.evidence(proxy, Some(&uri))));
         }
     }

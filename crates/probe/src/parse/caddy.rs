@@ -8,7 +8,21 @@ use model::{Evidence, Moment};
 use serde_json::Value;
 
 use super::failure::{How, Phase, uri_of};
+use super::traffic::Traffic;
 use super::{Lines, clock};
+use crate::kinds::{Field, Kind};
+
+/// A health check of Caddy's own.
+const HEALTH: &str = "caddy.health-failed";
+
+pub(crate) const KINDS: &[Kind] = &[Kind {
+    name: HEALTH,
+    doc: "a health check of Caddy failed: the upstream gets no requests",
+    fields: &[
+        Field { name: "upstream", doc: "that was checked" },
+        Field { name: "detail", doc: "the error, or what was not expected" },
+    ],
+}];
 
 /// Words of an error of Go, the phase and what happened: longer ones before their parts.
 const WORDS: &[(&str, Phase, How)] = &[
@@ -60,34 +74,25 @@ pub(crate) fn sniff(line: &str) -> Option<super::Format> {
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
-    let (mut requests, mut failed, mut last_good): (u64, u64, Option<Moment>) = (0, 0, None);
+    let mut traffic = Traffic::default();
     for (number, line) in lines.iter() {
         let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
         let time = time(&value, lines.zone);
         let logger = value.get("logger").and_then(Value::as_str).unwrap_or_default();
+        let status = value.get("status").and_then(Value::as_u64);
         if logger.starts_with("http.log.access") {
-            requests += 1;
-            match value.get("status").and_then(Value::as_u64) {
-                Some(500..) => failed += 1,
-                _ => last_good = last_good.max(time),
-            }
+            traffic.add(time, status >= Some(500));
         }
-        if let Some(evidence) = caddy(&value, logger) {
-            out.push(evidence.text(line).from("caddy log").at(Place::file(lines.path, number)).time(time));
-        }
+        let evidence = if logger.starts_with("http.log.access") && status >= Some(500) {
+            Some(of_request(Evidence::new("request").with("proxy", "caddy"), &value))
+        } else {
+            caddy(&value, logger)
+        };
+        out.extend(evidence.map(|evidence| {
+            evidence.text(line).from("caddy log").at(Place::file(lines.path, number)).time(time)
+        }));
     }
-    if requests > 0 {
-        out.push(
-            Evidence::new("traffic")
-                .with("proxy", "caddy")
-                .with("requests", requests)
-                .with("failed", failed)
-                .with_some("last-good", last_good)
-                .text(format!("{requests} requests, {failed} of them failed"))
-                .from("caddy log")
-                .at(Place::file(lines.path, 0)),
-        );
-    }
+    out.extend(traffic.evidence("caddy", "caddy log", lines.path));
 }
 
 pub(crate) fn time_of(line: &str, zone: clock::Zone) -> Option<Moment> {
@@ -97,14 +102,15 @@ pub(crate) fn time_of(line: &str, zone: clock::Zone) -> Option<Moment> {
 fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
     let text = |name: &str| value.get(name).and_then(Value::as_str);
     let message = text("msg")?;
-    let of_request =
-        |name: &str| value.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
-    let status = value.get("status").map(Value::to_string);
+    if logger.contains(".health_checker") {
+        let error = text("error").unwrap_or(message);
+        let upstream = text("host").map(str::to_owned).or_else(|| dialled(error));
+        return Some(Evidence::new(HEALTH).with_some("upstream", upstream).with("detail", error));
+    }
     let told = if logger.starts_with("http.log.error") {
         message
     } else if logger.starts_with("http.handlers.reverse_proxy") {
-        // `aborting with incomplete response`, with the error beside it.
-        if message.contains("incomplete response") { message } else { text("error")? }
+        text("error")?
     } else if logger.starts_with("http.log.access")
         && value.get("status").and_then(Value::as_u64) == Some(499)
     {
@@ -112,25 +118,37 @@ fn caddy(value: &Value, logger: &str) -> Option<Evidence> {
     } else {
         return None;
     };
-    let (phase, how) = meaning(told)?;
+    let (phase, how) = if message.contains("incomplete response") {
+        match cut(told) {
+            How::Aborted => (Phase::Client, How::Aborted),
+            how => (Phase::Body, how),
+        }
+    } else {
+        meaning(told)?
+    };
     let upstream = text("upstream").map(str::to_owned).or_else(|| dialled(told));
-    Some(
-        Evidence::new("failure")
-            .with("proxy", "caddy")
-            .with("phase", phase.name())
-            .with("how", how.name())
-            .with_some("upstream", upstream)
-            .with_some("status", status)
-            .with_some("method", of_request("method"))
-            .with_some("uri", of_request("uri").map(uri_of))
-            .with_some("host", of_request("host"))
-            .with_some("elapsed", value.get("duration").and_then(Value::as_f64))
-            .with_some(
-                "name",
-                told.split_once("lookup ").map(|(_, name)| name.split([' ', ':']).next().unwrap_or(name)),
-            )
-            .with("detail", told),
-    )
+    let failure = Evidence::new("failure")
+        .with("proxy", "caddy")
+        .with("phase", phase.name())
+        .with("how", how.name())
+        .with_some("upstream", upstream)
+        .with_some(
+            "name",
+            told.split_once("lookup ").map(|(_, name)| name.split([' ', ':']).next().unwrap_or(name)),
+        );
+    Some(of_request(failure, value).with("detail", told))
+}
+
+/// Status, request and time of a line about a request.
+fn of_request(evidence: Evidence, value: &Value) -> Evidence {
+    let text =
+        |name: &str| value.get("request").and_then(|request| request.get(name)).and_then(Value::as_str);
+    evidence
+        .with_some("status", value.get("status").map(Value::to_string))
+        .with_some("method", text("method"))
+        .with_some("uri", text("uri").map(uri_of))
+        .with_some("host", text("host"))
+        .with_some("elapsed", value.get("duration").and_then(Value::as_f64))
 }
 
 /// Traefik's own log, as `name=value` pairs or JSON.
@@ -172,11 +190,26 @@ pub(crate) fn read_traefik(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
 
 fn meaning(told: &str) -> Option<(Phase, How)> {
     let (_, phase, how) = WORDS.iter().find(|(word, _, _)| told.contains(word))?;
-    // An answer that stalls is read, not dialled.
-    if *how == How::Timeout && told.starts_with("read ") {
-        return Some((Phase::Head, How::Timeout));
-    }
-    Some((*phase, *how))
+    let phase = match phase {
+        // An address was looked up, and the resolver could not be reached.
+        Phase::Connect if told.contains("lookup ") => Phase::Resolve,
+        // An answer that stalls is read, not dialled.
+        Phase::Connect if told.starts_with("read ") => Phase::Head,
+        Phase::Head if told.contains("write: ") => Phase::Send,
+        phase => *phase,
+    };
+    Some((phase, *how))
+}
+
+/// How the body of an answer ended early, by the error behind `reading: `.
+fn cut(error: &str) -> How {
+    const WORDS: &[(&str, How)] = &[
+        ("i/o timeout", How::Timeout),
+        ("connection reset by peer", How::Reset),
+        ("chunk", How::InvalidChunk),
+        ("context canceled", How::Aborted),
+    ];
+    WORDS.iter().find(|(word, _)| error.contains(word)).map_or(How::Truncated, |(_, how)| *how)
 }
 
 /// `dial tcp 127.0.0.1:8000: connect: ...`, `dial unix /run/app.sock: ...`, `read tcp 127.0.0.1:5->127.0.0.1:8000: ...`

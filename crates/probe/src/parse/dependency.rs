@@ -19,8 +19,9 @@ pub(crate) static POSTGRES: Table = Table::new(patterns! {
     "postgres.slow-query" "a statement took longer than log_min_duration_statement" { "duration" } "duration: " r"duration: (?<duration>[\d.]+) ms"
     "postgres.starting-up" "it refuses while it starts or recovers" { } "the database system is starting up" ""
     "postgres.starting-up" "it refuses while it recovers" { } "the database system is in recovery mode" ""
-    "postgres.shutdown" "it shuts down" { } "received fast shutdown request" ""
+    "postgres.shutdown" "it shuts down" { } "shutdown request" r"received (?:fast|smart|immediate) shutdown request"
     "postgres.shutdown" "it shuts down" { } "database system is shut down" ""
+    "postgres.starting" "it started" { "version" } "starting PostgreSQL" r"starting PostgreSQL (?<version>[\d.]+)"
     "postgres.ready" "it takes connections" { } "database system is ready to accept connections" ""
     "postgres.terminated" "a session was ended by an administrator" { } "terminating connection due to administrator command" ""
     "postgres.read-only" "a write on a read-only server" { } "in a read-only transaction" ""
@@ -33,6 +34,7 @@ pub(crate) static MYSQL: Table = Table::new(patterns! {
     "mysql.too-many-connections" "max_connections is reached" { } "Too many connections" ""
     "mysql.access-denied" "a user was refused" { } "Access denied for user" ""
     "mysql.aborted-connection" "a connection ended without a goodbye" { "reason" } "Aborted connection" r"\((?<reason>[^)]*)\)\s*$"
+    "mysql.starting" "it started" { "version" } "Starting MariaDB " r"Starting MariaDB (?<version>[\d.]+)"
     "mysql.ready" "it takes connections" { } "ready for connections" ""
     "mysql.shutdown" "it shuts down" { } "Normal shutdown" ""
     "mysql.shutdown" "it shuts down" { } "Shutdown complete" ""
@@ -51,6 +53,10 @@ pub(crate) static REDIS: Table = Table::new(patterns! {
     "redis.max-clients" "maxclients is reached" { } "max number of clients reached" ""
     "redis.loading" "it loads its data" { } "Loading RDB produced by" ""
     "redis.master-lost" "a replica lost its primary" { } "Connection with master lost" ""
+    "redis.master-lost" "a replica cannot reach its primary" { } "Error condition on socket for SYNC" ""
+    "redis.became-replica" "it became a replica, which takes no writes" { } "REPLICAOF " r"REPLICAOF \S+ enabled"
+    "redis.became-primary" "it became a primary" { } "MASTER MODE enabled" ""
+    "redis.starting" "it started" { "version" } "Redis version=" r"Redis version=(?<version>[\d.]+)"
 });
 
 /// Messages of RabbitMQ 3.8 to 4 (rabbit_alarm, rabbit_reader, vm_memory_monitor).
@@ -60,6 +66,7 @@ pub(crate) static RABBITMQ: Table = Table::new(patterns! {
     "rabbitmq.disk-low" "the disk is below disk_free_limit" { } "Free disk space is insufficient" ""
     "rabbitmq.missed-heartbeats" "a client gave no sign of life" { "client" } "missed heartbeats from client" ""
     "rabbitmq.closed-abruptly" "a client left without a goodbye" { } "client unexpectedly closed TCP connection" ""
+    "rabbitmq.bad-header" "something spoke that is no AMQP" { } "{bad_header," ""
     "rabbitmq.access-refused" "a user was refused" { } "invalid credentials" ""
     "rabbitmq.ready" "it takes connections" { } "Server startup complete" ""
     "rabbitmq.shutdown" "it shuts down" { } "RabbitMQ is asked to stop" ""
@@ -86,7 +93,19 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
                 let seconds = evidence.number("duration").map(|duration| duration / 1000.0);
                 evidence = evidence.with_some("duration", seconds);
             }
-            out.push(evidence.text(line).from(source).at(Place::file(lines.path, number)).time(time));
+            let evidence = evidence.text(line).from(source).at(Place::file(lines.path, number)).time(time);
+            if let Some(version) = evidence.get("version") {
+                let mut software = evidence.clone();
+                software.kind = "software".into();
+                software.fields.clear();
+                out.push(
+                    software
+                        .with("product", format.product())
+                        .with("version", version)
+                        .with("role", "dependency"),
+                );
+            }
+            out.push(evidence);
         }
     }
 }

@@ -128,7 +128,7 @@ fn path_of(url: &str) -> &str {
 }
 
 /// Fields separated by blanks; what is quoted is one field.
-fn split_quoted(line: &str) -> Vec<Cow<'_, str>> {
+pub(crate) fn split_quoted(line: &str) -> Vec<Cow<'_, str>> {
     let mut fields = Vec::new();
     let mut rest = line.trim_start();
     while !rest.is_empty() {

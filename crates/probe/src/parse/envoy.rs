@@ -1,8 +1,9 @@
 //! Envoy's access log, in its default form and as JSON.
 //!
-//! `[time] "METHOD PATH PROTO" status FLAGS DETAILS FAILURE "..." received sent duration service-time "..." ... "host"`
-//! (Envoy documentation, "Access logging", default format string). Envoy declares its details unstable: only their
-//! beginnings and what stands in braces is used.
+//! `[time] "METHOD PATH PROTO" status FLAGS received sent duration service-time "forwarded for" "agent" "id" "host" "upstream"`
+//! (Envoy documentation, "Access logging", default format string); Istio's form has details and the failure of the transport
+//! behind the flags, and the cluster at its end. Envoy declares its details unstable: only their beginnings and what stands
+//! in braces is used. Its own log is known by its form, and tells nothing here.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,9 @@ use model::evidence::Place;
 use model::{Evidence, Moment};
 use serde_json::Value;
 
+use super::edge::split_quoted;
 use super::failure::{How, Phase, uri_of};
+use super::traffic::Traffic;
 use super::{Lines, clock};
 
 struct Request<'a> {
@@ -22,46 +25,34 @@ struct Request<'a> {
     details: Cow<'a, str>,
     reason: Cow<'a, str>,
     elapsed: Option<f64>,
+    /// A head of an answer came from an upstream.
+    answered: bool,
     host: Option<Cow<'a, str>>,
     upstream: Option<Cow<'a, str>>,
     cluster: Option<Cow<'a, str>>,
 }
 
 pub(crate) fn sniff(line: &str) -> bool {
-    one(line, 0).is_some()
+    one(line, 0).is_some() || own_log(line)
+}
+
+/// `[2026-11-23 07:06:57.120][812][info][main] [source/server/server.cc:547] text`
+fn own_log(line: &str) -> bool {
+    let rest = line.strip_prefix('[').and_then(|rest| clock::iso(rest, 0)).map(|(_, rest)| rest);
+    rest.is_some_and(|rest| rest.starts_with("][") && rest.contains("] [source/"))
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
-    let (mut requests, mut failed, mut last_good): (u64, u64, Option<Moment>) = (0, 0, None);
+    let mut traffic = Traffic::default();
     for (number, line) in lines.iter() {
         let Some(request) = one(line, lines.zone) else { continue };
-        requests += 1;
-        match evidence(&request) {
-            Some(evidence) => {
-                failed += 1;
-                out.push(
-                    evidence
-                        .text(line)
-                        .from("envoy log")
-                        .at(Place::file(lines.path, number))
-                        .time(request.time),
-                );
-            }
-            None => last_good = last_good.max(request.time),
-        }
+        let failed = evidence(&request);
+        traffic.add(request.time, failed.is_some());
+        out.extend(failed.map(|evidence| {
+            evidence.text(line).from("envoy log").at(Place::file(lines.path, number)).time(request.time)
+        }));
     }
-    if requests > 0 {
-        out.push(
-            Evidence::new("traffic")
-                .with("proxy", "envoy")
-                .with("requests", requests)
-                .with("failed", failed)
-                .with_some("last-good", last_good)
-                .text(format!("{requests} requests, {failed} of them failed"))
-                .from("envoy log")
-                .at(Place::file(lines.path, 0)),
-        );
-    }
+    out.extend(traffic.evidence("envoy", "envoy log", lines.path));
 }
 
 fn one(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
@@ -81,15 +72,23 @@ pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<
 }
 
 fn evidence(request: &Request<'_>) -> Option<Evidence> {
-    let own = request.details.starts_with("via_upstream");
+    // Without details, an answer whose head came from an upstream, and no flag, is the upstream's own.
+    let own = if request.details.is_empty() {
+        request.flags == "-" && request.answered
+    } else {
+        request.details.starts_with("via_upstream")
+    };
     let meaning = if own { None } else { meaning(request) };
     let evidence = match meaning {
         Some((phase, how)) => Evidence::new("failure").with("phase", phase.name()).with("how", how.name()),
         None if request.status.starts_with('5') => Evidence::new("request")
             .with("own", if own { "yes" } else { "no" })
-            .with("upstream-status", &request.status),
+            .with_some("upstream-status", own.then_some(&request.status)),
         None => return None,
     };
+    let told = |text: &Cow<'_, str>| !text.is_empty() && *text != "-";
+    let detail = [&request.reason, &request.details].into_iter().find(|text| told(text));
+    let upstream = request.upstream.as_ref().filter(|text| told(text)).map(|text| address(text));
     Some(
         evidence
             .with("proxy", "envoy")
@@ -97,39 +96,35 @@ fn evidence(request: &Request<'_>) -> Option<Evidence> {
             .with("flags", &request.flags)
             .with("method", &request.method)
             .with("uri", uri_of(&request.uri))
-            .with_some("upstream", request.upstream.as_ref().or(request.cluster.as_ref()))
+            .with_some("upstream", upstream.or_else(|| request.cluster.as_ref().map(ToString::to_string)))
             .with_some("group", request.cluster.as_ref())
             .with_some("host", request.host.as_ref())
             .with_some("elapsed", request.elapsed)
-            .with(
-                "detail",
-                if request.reason.is_empty() || request.reason == "-" {
-                    &request.details
-                } else {
-                    &request.reason
-                },
-            ),
+            .with_some("detail", detail),
     )
+}
+
+/// A path of a Unix socket stands without a scheme.
+fn address(text: &str) -> String {
+    if text.starts_with('/') { format!("unix:{text}") } else { text.to_owned() }
 }
 
 /// The last flag is that of the attempt; `URX` only says that there was more than one.
 fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
     let told = format!("{} {}", request.details, request.reason);
     let flag = request.flags.split(',').rfind(|flag| *flag != "URX")?;
+    let begun = told.contains("after_response_started")
+        || told.contains("response_timeout") && request.status.starts_with('2')
+        || request.details.is_empty() && request.answered;
     Some(match flag {
-        "UF" => (
-            if told.contains("TLS_error") || told.contains("TLS error") {
-                Phase::Tls
-            } else {
-                Phase::Connect
-            },
-            connect(&told),
-        ),
-        "UC" | "UR" if told.contains("after_response_started") => (Phase::Body, How::Truncated),
+        "UF" if told.contains("TLS_error") || told.contains("TLS error") => (Phase::Tls, connect(&told)),
+        "UF" => (Phase::Connect, connect(&told)),
+        // An answer that was cut and one with a broken chunk have the same flag.
+        "UC" | "UR" | "UPE" if begun => (Phase::Body, How::Truncated),
         "UC" => (Phase::Head, How::Closed),
         "UR" => (Phase::Head, How::Reset),
-        "UPE" if told.contains("after_response_started") => (Phase::Body, How::InvalidChunk),
         "UPE" => (Phase::Head, How::InvalidHeader),
+        "UT" if begun => (Phase::Body, How::Timeout),
         "UT" | "DT" | "UMSDR" => (Phase::Head, How::Timeout),
         "SI" => (Phase::Body, How::Timeout),
         "UH" => (Phase::Select, How::NoLive),
@@ -149,7 +144,10 @@ fn connect(told: &str) -> How {
         ("onnection_timeout", How::Timeout),
         ("onnection timeout", How::Timeout),
         ("WRONG_VERSION_NUMBER", How::WrongVersion),
+        ("certificate_has_expired", How::Expired),
+        ("certificate has expired", How::Expired),
         ("CERTIFICATE_VERIFY_FAILED", How::Verify),
+        ("UNRECOGNIZED_NAME", How::UnknownName),
         ("TLS_error", How::Handshake),
         ("TLS error", How::Handshake),
         ("No_such_file", How::NoFile),
@@ -174,39 +172,34 @@ fn plain(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
     let (asked, rest) = rest.strip_prefix("] \"")?.split_once("\" ")?;
     let mut asked = asked.split(' ');
     let (method, uri) = (asked.next()?, asked.next()?);
-    let mut words = rest.splitn(5, ' ');
-    let (status, flags, details) = (words.next()?, words.next()?, words.next()?);
+    let fields = split_quoted(rest);
+    let (status, flags) = (fields.first()?, fields.get(1)?);
     if status.len() > 3
         || !status.bytes().all(|b| b.is_ascii_digit())
         || !flags.bytes().all(|b| b.is_ascii_uppercase() || matches!(b, b',' | b'-'))
     {
         return None;
     }
-    // Older versions have no field for the failure of the transport; a quote then stands here or right behind.
-    let reason = words.next().filter(|word| !word.starts_with('"')).unwrap_or("-");
-    let rest = words.next().unwrap_or("");
-    let quoted: Vec<&str> = rest.split('"').collect();
-    let numbers = quoted.iter().find(|part| {
-        part.trim().split(' ').count() >= 3 && part.trim().starts_with(|c: char| c.is_ascii_digit())
-    });
-    let elapsed = numbers
-        .and_then(|part| part.trim().split(' ').nth(2)?.parse::<f64>().ok())
-        .map(|millis| millis / 1000.0);
-    let strings: Vec<&str> = quoted.iter().skip(1).step_by(2).copied().collect();
-    let last = |back: usize| strings.len().checked_sub(back).and_then(|index| strings.get(index)).copied();
-    let address = last(1).filter(|text| text.contains(':') && !text.contains(' '));
+    // Bytes received, bytes sent and the duration are the first three numbers in a row. What stands before them differs:
+    // nothing, the details, or details with the failure of the transport (Istio).
+    let number = |field: &Cow<'_, str>| !field.is_empty() && field.bytes().all(|b| b.is_ascii_digit());
+    let told = fields.get(2..)?;
+    let numbers = told.windows(3).position(|three| three.iter().all(number))?;
+    let (told, rest) = told.split_at(numbers);
+    let text = |index: usize| rest.get(index).cloned().filter(|text| text != "-");
     Some(Request {
         time: Some(time),
         method: Cow::Borrowed(method),
         uri: Cow::Borrowed(uri),
-        status: Cow::Borrowed(status),
-        flags: Cow::Borrowed(flags),
-        details: Cow::Borrowed(details),
-        reason: Cow::Borrowed(reason.trim_matches('"')),
-        elapsed,
-        host: last(2).map(Cow::Borrowed),
-        upstream: address.map(Cow::Borrowed),
-        cluster: None,
+        status: status.clone(),
+        flags: flags.clone(),
+        details: told.first().cloned().unwrap_or_default(),
+        reason: told.iter().skip(1).rfind(|text| *text != "-").cloned().unwrap_or_default(),
+        elapsed: rest.get(2)?.parse::<f64>().ok().map(|millis| millis / 1000.0),
+        answered: rest.get(3).is_some_and(number),
+        host: text(7),
+        upstream: text(8),
+        cluster: text(9),
     })
 }
 
@@ -235,6 +228,7 @@ fn json(line: &str, zone: clock::Zone) -> Option<Request<'static>> {
         elapsed: get(&["duration"])
             .and_then(|millis| millis.parse::<f64>().ok())
             .map(|millis| millis / 1000.0),
+        answered: false,
         host: get(&["authority", "host"]).map(Cow::Owned),
         upstream: get(&["upstream_host", "upstream"]).map(Cow::Owned),
         cluster: get(&["upstream_cluster", "cluster"]).map(Cow::Owned),

@@ -8,13 +8,16 @@ use model::{Evidence, Moment};
 
 use super::failure::{How, Phase, uri_of};
 use super::pattern::{Table, patterns};
+use super::traffic::Traffic;
 use super::{Lines, clock};
 
 /// Lines that are not requests (server.c, check.c, backend.c, listener.c).
 pub(crate) static TABLE: Table = Table::new(patterns! {
     "haproxy.server-down" "a health check failed: the server gets no requests" { "group" "server" "reason" "info" "code" "active" } " is DOWN" r#"Server (?<group>[^/ ]+)/(?<server>\S+) is DOWN, reason: (?<reason>[^,]+)(?:, code: (?<code>\d+))?(?:, info: "(?<info>[^"]*)")?(?:.*?(?<active>\d+) active)?"#
     "haproxy.server-up" "a health check succeeded" { "group" "server" "reason" } " is UP" r"Server (?<group>[^/ ]+)/(?<server>\S+) is UP, reason: (?<reason>[^,]+)"
-    "haproxy.no-server" "a backend has no server left" { "group" } "has no server available" r"(?:backend|proxy) (?<group>\S+) has no server available"
+    "haproxy.no-server" "a backend has no server left" { "group" } "has no server available" r"(?:backend|proxy) '?(?<group>[^\s']+)'? has no server available"
+    "haproxy.unix-queue-full" "the queue of a server's Unix socket is full" { "group" } "check backlog size on the server" r"backend (?<group>[^ :]+): can't connect"
+    "haproxy.no-proxy-protocol" "a client spoke without the PROXY protocol that the listener expects" { "client" "frontend" } "does not look like a PROXY protocol header" r"(?<client>\S+) \[[^\]]*\] (?<frontend>[^/ ]+)/"
     "haproxy.no-ports" "no local port left for a connection" { "group" } "no free ports" r"backend (?<group>[^ :]+): no free ports"
 });
 
@@ -38,42 +41,22 @@ pub(crate) fn sniff(line: &str) -> bool {
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
-    let (mut requests, mut failed, mut last_good): (u64, u64, Option<Moment>) = (0, 0, None);
+    let mut traffic = Traffic::default();
     let mut last = None;
     for (number, line) in lines.iter() {
         if let Some(request) = request(line, lines.zone) {
-            requests += 1;
             last = Some(request.time);
-            match failure(&request) {
-                Some(evidence) => {
-                    failed += 1;
-                    out.push(
-                        evidence
-                            .text(line)
-                            .from("haproxy log")
-                            .at(Place::file(lines.path, number))
-                            .time(last),
-                    );
-                }
-                None => last_good = last_good.max(last),
-            }
+            let failed = failure(&request);
+            traffic.add(last, failed.is_some());
+            out.extend(failed.map(|evidence| {
+                evidence.text(line).from("haproxy log").at(Place::file(lines.path, number)).time(last)
+            }));
         } else if let Some(evidence) = TABLE.read(line) {
             let time = syslog_time(line, lines).or(last);
             out.push(evidence.text(line).from("haproxy log").at(Place::file(lines.path, number)).time(time));
         }
     }
-    if requests > 0 {
-        out.push(
-            Evidence::new("traffic")
-                .with("proxy", "haproxy")
-                .with("requests", requests)
-                .with("failed", failed)
-                .with_some("last-good", last_good)
-                .text(format!("{requests} requests, {failed} of them failed"))
-                .from("haproxy log")
-                .at(Place::file(lines.path, 0)),
-        );
-    }
+    out.extend(traffic.evidence("haproxy", "haproxy log", lines.path));
 }
 
 pub(crate) fn time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
@@ -133,16 +116,19 @@ fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
         (b's', b'C') => (Phase::Connect, How::Timeout),
         (b'S', b'H') => (Phase::Head, How::Closed),
         (b's', b'H') => (Phase::Head, How::Timeout),
+        // The timer of the head did not end: the request was still being sent.
+        (b'S', b'D') if request.timers.get(3) == Some(&-1) => (Phase::Send, How::Closed),
         (b'S', b'D') => (Phase::Body, How::Truncated),
         (b's', b'D') => (Phase::Body, How::Timeout),
         (b'S', b'Q') | (b's', b'Q') => (Phase::Select, How::Overflow),
+        // An invalid head, one that is too big, and what is no HTTP have the same letters.
         (b'P', b'H') => (Phase::Head, How::InvalidHeader),
         (b'P', b'D') => (Phase::Body, How::InvalidChunk),
         (b'P', b'C') => (Phase::Connect, How::NoConnections),
         (b'P', b'R') => (Phase::Client, How::InvalidRequest),
         (b'R', b'C') => (Phase::Connect, How::NoPorts),
         (b'R', _) => (Phase::Connect, How::NoDescriptors),
-        (b'C', b'R') | (b'c', b'R') if request.method.is_none() => (Phase::Client, How::InvalidRequest),
+        (b'C', b'R') if request.method.is_none() => (Phase::Client, How::InvalidRequest),
         (b'C', _) => (Phase::Client, How::Aborted),
         (b'c', _) => (Phase::Client, How::Timeout),
         (b'-', b'-') if request.server == "<NOSRV>" && request.status == "503" => {
@@ -199,6 +185,9 @@ fn request(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
 }
 
 fn syslog_time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
+    // RFC 5424 has its version before the time, `<134>1 2026-11-23T07:08:00Z`.
+    let line = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).map_or(line, |(_, rest)| rest);
+    let line = line.strip_prefix("1 ").unwrap_or(line);
     clock::iso(line, lines.zone).or_else(|| clock::syslog(line, lines.zone, lines.now)).map(|(time, _)| time)
 }
 

@@ -78,6 +78,9 @@ const MEANINGS: &[Meaning] = &[
     meaning("(11: ", How::QueueFull),
 ];
 
+/// A request's own words can be in the message; a detail is for a person to read.
+const DETAIL_MAX: usize = 200;
+
 /// Words after `while` that tell the phase.
 const ACTIONS: &[(&str, Phase)] = &[
     ("connecting to upstream", Phase::Connect),
@@ -128,6 +131,11 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
     if level == "notice" {
         return notice(message).map(at);
     }
+    if let Some((worker, signal)) = message.split_once(" exited on signal ") {
+        let (worker, signal) = (worker.rsplit(' ').next(), signal.split(' ').next());
+        let died = at(Evidence::new("nginx.worker-died").with_some("signal", signal));
+        return Some(died.with_some("pid", worker));
+    }
     let meaning = MEANINGS.iter().find(|meaning| message.contains(meaning.words))?;
     // A duplicate that nginx only ignores is told at the level warn.
     if matches!(level, "warn" | "notice" | "debug") && meaning.how != How::Disabled
@@ -136,6 +144,9 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
         return None;
     }
     let phase = phase(message, meaning)?;
+    if phase == Phase::Client && of_strangers(meaning.how) {
+        return None;
+    }
     let upstream = quoted(message, "upstream: \"");
     let request = quoted(message, "request: \"").unwrap_or_default();
     let mut words = request.split(' ');
@@ -144,7 +155,8 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
         .with("proxy", "nginx")
         .with("phase", phase.name())
         .with("how", how.name())
-        .with_some("errno", errno(message))
+        // A resolver has numbers of its own: 3 is "Host not found".
+        .with_some("errno", errno(message).filter(|_| !message.contains("could not be resolved")))
         .with_some("connection", connection)
         .with_some("method", words.next().filter(|method| !method.is_empty()))
         .with_some("uri", words.next().map(uri_of))
@@ -161,8 +173,19 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
     Some(at(evidence.with("detail", detail(message))))
 }
 
+/// Handshakes that clients fail are the noise of scanners, in words that are also those of an upstream's.
+fn of_strangers(how: How) -> bool {
+    matches!(
+        how,
+        How::WrongVersion | How::UnknownName | How::Handshake | How::Closed | How::Expired | How::Verify
+    )
+}
+
 /// What the action says, unless the message itself tells more.
 fn phase(message: &str, meaning: &Meaning) -> Option<Phase> {
+    if message.contains("while SSL handshaking, client") {
+        return Some(Phase::Client);
+    }
     if meaning.how == How::NoSpace || (meaning.how == How::Permission && message.starts_with("open()")) {
         let answer = message.contains("while reading upstream") || message.contains("upstream: \"");
         return Some(if answer { Phase::Body } else { Phase::Client });
@@ -194,8 +217,17 @@ fn how(message: &str, meaning: &Meaning, phase: Phase) -> How {
     }
 }
 
-/// Start-up and shutdown, from which restarts and reloads are seen.
+/// Start-up and shutdown, from which restarts and reloads are seen, and the version.
 fn notice(message: &str) -> Option<Evidence> {
+    if let Some(version) = message.strip_prefix("nginx/") {
+        let version = version.split(' ').next();
+        return Some(
+            Evidence::new("software")
+                .with("product", "nginx")
+                .with_some("version", version)
+                .with("role", "proxy"),
+        );
+    }
     let kind = if message.contains("start worker processes") {
         "nginx.started"
     } else if message.contains("(SIGHUP) received") {
@@ -233,7 +265,10 @@ fn detail(message: &str) -> &str {
     if let Some((_, rest)) = message.split_once("verify error: (") {
         return rest.split(':').next().unwrap_or(rest);
     }
-    message.split(" while ").next().unwrap_or(message)
+    let message = message.split(" while ").next().unwrap_or(message);
+    let message = message.split(", client: ").next().unwrap_or(message);
+    let end = message.char_indices().nth(DETAIL_MAX).map_or(message.len(), |(end, _)| end);
+    message.get(..end).unwrap_or(message)
 }
 
 /// Scheme and address of `http://127.0.0.1:8000/path`, `http://unix:/run/app.sock:/path`, or a name of a group.

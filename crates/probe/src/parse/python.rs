@@ -7,6 +7,11 @@ use crate::kinds::{Field, Kind};
 
 /// How a traceback begins.
 pub(crate) const START: &str = "Traceback (most recent call last):";
+/// What stands between tracebacks of which one came of the other.
+pub(crate) const CHAINED: [&str; 2] = [
+    "During handling of the above exception, another exception occurred:",
+    "The above exception was the direct cause of the following exception:",
+];
 /// Lines of one traceback: recursion makes thousands, of which the last tells enough.
 const LINES_MAX: usize = 4_000;
 /// The message of an exception that is kept.
@@ -28,6 +33,7 @@ pub(crate) const KINDS: &[Kind] = &[Kind {
             name: "framework",
             doc: "the framework whose code the traceback goes through: flask, django, starlette ...",
         },
+        Field { name: "inner", doc: "yes where another exception came of it" },
         Field { name: "pid", doc: "of the process that wrote it" },
     ],
 }];
@@ -115,7 +121,12 @@ impl<'a> Traceback<'a> {
                 .iter()
                 .any(|part| frame.file.contains(part))
         };
-        let own = self.frames.iter().rev().find(|frame| !library(frame)).or_else(|| self.frames.last());
+        let own = self
+            .frames
+            .iter()
+            .rev()
+            .find(|frame| !library(frame))
+            .or_else(|| self.frames.iter().rev().find(|frame| !frame.file.starts_with('<')));
         let through = |part: &str| self.frames.iter().any(|frame| frame.file.contains(part));
         let boot = self.frames.iter().any(|frame| {
             matches!(
@@ -130,7 +141,7 @@ impl<'a> Traceback<'a> {
             evidence
                 .with_some("file", own.map(|frame| frame.file))
                 .with_some("line", own.map(|frame| frame.line))
-                .with_some("function", own.map(|frame| frame.function))
+                .with_some("function", own.map(|frame| frame.function).filter(|name| !name.is_empty()))
                 .with_some("innermost", self.frames.last().map(|frame| frame.file))
                 .with_some("phase", boot.then_some("boot"))
                 .with_some("framework", framework)

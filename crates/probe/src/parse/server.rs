@@ -8,12 +8,13 @@ use model::{Evidence, Moment};
 
 use super::pattern::{Table, patterns};
 use super::python::{self, Traceback};
-use super::{Format, Lines, clock};
+use super::traffic::Traffic;
+use super::{Format, Lines, clock, served};
 
 /// Lines of Gunicorn 20.1 to 27 (arbiter.py, workers/base.py, workers/gthread.py, http/errors.py).
 pub(crate) static GUNICORN: Table = Table::new(patterns! {
     "gunicorn.starting" "the master started" { "version" } "Starting gunicorn" r"Starting gunicorn (?<version>\S+)"
-    "gunicorn.listening" "it listens" { "bind" } "Listening at: " r"Listening at: (?:https?://)?(?<bind>\S+)"
+    "gunicorn.listening" "it listens" { "bind" } "Listening at: " r"Listening at: (?:https?://)?(?<bind>[^\s,]+)"
     "gunicorn.worker-class" "what its workers are" { "class" } "Using worker: " r"Using worker: (?<class>\S+)"
     "gunicorn.booting" "a worker started" { } "Booting worker with pid" r"Booting worker with pid: (?<pid>\d+)"
     "gunicorn.worker-timeout" "a worker gave no sign of life for the time `timeout`" { } "WORKER TIMEOUT" r"WORKER TIMEOUT \(pid:(?<pid>\d+)\)"
@@ -30,8 +31,10 @@ pub(crate) static GUNICORN: Table = Table::new(patterns! {
     "gunicorn.address-in-use" "another process has the address" { "bind" } "Connection in use" r"Connection in use: \(?(?<bind>.+?)\)?$"
     "gunicorn.cannot-listen" "it gave up listening" { "bind" } "Can't connect to" r"Can't connect to \(?(?<bind>.+?)\)?$"
     "gunicorn.invalid-address" "the machine has no such address" { "bind" } "Invalid address" r"Invalid address: \(?(?<bind>.+?)\)?$"
-    "gunicorn.handling-error" "an exception while a request was handled; the client got 500" { "method" "uri" "exception" "message" } "Error handling request" r"Error handling request (?:(?<method>[A-Z]+) )?(?<uri>\S*)"
-    "gunicorn.socket-error" "an OSError left the application and was taken for one of the client's socket: nothing was answered" { "method" "uri" "exception" "message" } "Socket error processing request" ""
+    "gunicorn.handling-error" "an exception while a request was handled; the client got 500" { "method" "uri" "exception" "message" "file" "line" } "Error handling request " r"Error handling request (?:(?<method>[A-Z]+) )?(?<uri>/\S*)"
+    "gunicorn.response-cut" "an exception after the head of the answer was sent: the answer ends early" { "exception" "message" "file" "line" } "Error handling request" "Error handling request$"
+    "gunicorn.handling-error" "the same before the request was read" { "exception" "message" "file" "line" } "Error handling request" ""
+    "gunicorn.socket-error" "an OSError left the application and was taken for one of the client's socket: nothing was answered" { "method" "uri" "exception" "message" "file" "line" } "Socket error processing request" ""
     "gunicorn.silent-close" "at the level debug only: an error of a connection left the application" { "what" } "Ignoring " r"Ignoring (?<what>EPIPE|connection reset|premature client disconnection|socket not connected)"
     "gunicorn.invalid-request" "a request that it could not read" { "reason" "client" } "Invalid request from ip" r"Invalid request from ip=(?<client>\S+): (?<reason>.*)"
     "gunicorn.autorestart" "a worker reached max_requests" { } "Autorestarting worker after current request" ""
@@ -49,20 +52,24 @@ pub(crate) static UWSGI: Table = Table::new(patterns! {
     "uwsgi.harakiri-wait" "what the killed worker waited for in the kernel" { "wchan" } "HARAKIRI: -- wchan>" r"wchan> (?<wchan>\S+)"
     "uwsgi.harakiri-request" "the request that took too long" { "method" "uri" } "HARAKIRI [core" r"- (?<method>[A-Z]+) (?<uri>[^ ?]+)\S* since"
     "uwsgi.died" "a worker died" { "signal" "worker" } "died, killed by signal" r"worker (?<worker>\d+) \(pid: (?<pid>\d+)\) died, killed by signal (?<signal>\d+)"
+    "uwsgi.died" "the same where it ended by itself" { "signal" "worker" } " died :(" r"worker (?<worker>\d+) \(pid: (?<pid>\d+)\) died :\("
     "uwsgi.respawned" "a worker was started again" { "worker" } "Respawned uWSGI worker" r"Respawned uWSGI worker (?<worker>\d+) \(new pid: (?<pid>\d+)\)"
     "uwsgi.respawning-fast" "workers die as fast as they are started" { } "respawning too fast" ""
     "uwsgi.segfault" "a worker crashed" { } "got Segmentation Fault" r"process (?<pid>\d+) got Segmentation Fault"
     "uwsgi.listen-queue-full" "more connections wait than the queue takes" { "queue" "backlog" "bind" } "listen queue of socket" r#"listen queue of socket "(?<bind>[^"]+)".*full !!! \((?<queue>\d+)/(?<backlog>\d+)\)"#
     "uwsgi.listen-above-somaxconn" "it does not start: `listen` is above the kernel's limit" { "max" } "Listen queue size is greater than the system max" r"somaxconn \((?<max>\d+)\)"
-    "uwsgi.http-to-uwsgi" "HTTP was spoken to a uwsgi socket: 21573 is \"ET\" of GET, 20559 \"OP\"" { "size" } "invalid request block size: 21573" r"block size: (?<size>\d+)"
+    "uwsgi.http-to-uwsgi" "HTTP was spoken to a uwsgi socket: the size is made of the second and third letter of GET, POST, PUT, HEAD, DELETE, OPTIONS, PATCH or PRI" { "size" } "invalid request block size" r"block size: (?<size>21573|21327|21589|16709|19525|21584|21569|18770) "
     "uwsgi.request-too-big" "the head of a request is larger than `buffer-size`" { "size" "max" } "invalid request block size" r"block size: (?<size>\d+) \(max (?<max>\d+)\)"
     "uwsgi.request-too-big" "the same for HTTP" { "max" } "invalid HTTP request size" r"request size \(max (?<max>\d+)\)"
     "uwsgi.no-application" "a request came and no application is loaded" { } "no python application found" ""
     "uwsgi.load-failed" "the application could not be loaded" { } "unable to load app 0" ""
+    "uwsgi.gave-up" "it ended because no application could be loaded (`need-app`)" { } "no app loaded. GAME OVER" ""
     "uwsgi.dynamic-mode" "it serves without an application" { } "going in full dynamic mode" ""
     "uwsgi.client-gone" "whoever asked had gone when the answer came" { "uri" } "SIGPIPE: writing to a closed pipe" r"on request (?<uri>[^ ?]+)"
     "uwsgi.empty-reply" "an exception left the application: nothing was answered" { "method" "uri" } "(HTTP/1.1 500) 0 headers" r"\} \[[^\]]*\] (?<method>[A-Z]+) (?<uri>[^ ?]+)\S* => generated 0 bytes"
     "uwsgi.empty-reply" "the same over HTTP/1.0" { "method" "uri" } "(HTTP/1.0 500) 0 headers" r"\} \[[^\]]*\] (?<method>[A-Z]+) (?<uri>[^ ?]+)\S* => generated 0 bytes"
+    "uwsgi.no-head" "the application answered without start_response: bytes without a head" { "method" "uri" } " 500) 0 headers in 0 bytes" r"\} \[[^\]]*\] (?<method>[A-Z]+) (?<uri>[^ ?]+)\S* => generated [1-9]"
+    "uwsgi.client-gone" "the same when it was written to" { "method" "uri" "reason" } "_do(): " r"uwsgi_response_write\w*\(\): (?<reason>[^\[]+) \[.* during (?<method>[A-Z]+) (?<uri>[^ ?]+)"
     "uwsgi.write-timeout" "the other side did not take the answer" { } "uwsgi_response_write_body_do() TIMEOUT" ""
     "uwsgi.evil-reload" "a worker was killed for its memory by `evil-reload-on-rss`" { } "EVIL RELOAD ON WORKER" r"EVIL RELOAD ON WORKER (?<pid>\d+)"
     "uwsgi.no-mercy" "a worker did not end in time" { } "NO MERCY" r"\(pid: (?<pid>\d+)\)"
@@ -73,7 +80,7 @@ pub(crate) static UWSGI: Table = Table::new(patterns! {
 
 /// Lines of Uvicorn, Hypercorn, Daphne and of asyncio beneath them.
 pub(crate) static ASGI: Table = Table::new(patterns! {
-    "uvicorn.asgi-exception" "an exception left the application" { "exception" "message" } "Exception in ASGI application" ""
+    "uvicorn.asgi-exception" "an exception left the application" { "exception" "message" "file" "line" } "Exception in ASGI application" ""
     "uvicorn.no-response" "the application returned without an answer" { } "ASGI callable returned without starting response" ""
     "uvicorn.incomplete-response" "the application returned before the end of its answer" { } "ASGI callable returned without completing response" ""
     "uvicorn.length-short" "fewer bytes than announced" { } "Response content shorter than Content-Length" ""
@@ -82,6 +89,7 @@ pub(crate) static ASGI: Table = Table::new(patterns! {
     "uvicorn.length-long" "the same in h11's words" { } "Too much data for declared Content-Length" ""
     "uvicorn.invalid-header" "a header that may not be sent: the connection is dropped" { } "Invalid HTTP header value" ""
     "uvicorn.invalid-header" "the same in h11's words" { } "Illegal header value" ""
+    "uvicorn.invalid-header" "the same about a name" { } "Illegal header name" ""
     "uvicorn.concurrency-limit" "503 by `limit_concurrency`" { } "Exceeded concurrency limit" ""
     "uvicorn.invalid-request" "a request that it could not read" { } "Invalid HTTP request received" ""
     "uvicorn.no-websocket-library" "a WebSocket was asked for and cannot be served" { } "No supported WebSocket library detected" ""
@@ -100,10 +108,18 @@ pub(crate) static ASGI: Table = Table::new(patterns! {
     "uvicorn.address-in-use" "another process has the address" { "bind" } "error while attempting to bind on address" r"bind on address \((?<bind>[^)]*)\)"
     "uvicorn.lifespan-unsupported" "an exception in the lifespan task was taken for missing support" { } "ASGI 'lifespan' protocol appears unsupported" ""
     "uvicorn.out-of-resources" "asyncio could not accept: no descriptor left" { } "socket.accept() out of system resource" ""
-    "hypercorn.asgi-exception" "an exception left the application" { "exception" "message" } "Error in ASGI Framework" ""
+    "hypercorn.asgi-exception" "an exception left the application" { "exception" "message" "file" "line" } "Error in ASGI Framework" ""
     "hypercorn.lifespan-error" "an exception in the lifespan task; it goes on without" { } "ASGI Framework Lifespan error" ""
     "hypercorn.running" "it listens" { "bind" } "Running on http" r"Running on https?://(?<bind>\S+)"
+    "daphne.asgi-exception" "an exception left the application" { "exception" "message" "file" "line" } "Exception inside application: " ""
+    "daphne.running" "it listens" { "bind" } "Listening on TCP address" r"TCP address (?<bind>\S+)"
     "daphne.killed-application" "an application that did not end was killed" { } "took too long to shut down and was killed" ""
+});
+
+/// Lines of web frameworks about a view that failed (Flask's `log_exception`, Django's `log_response`).
+pub(crate) static FRAMEWORKS: Table = Table::new(patterns! {
+    "python.unhandled" "a framework caught an exception of a view and answered 500" { "uri" "method" "exception" "message" "file" "line" } "Exception on " r"Exception on (?<uri>/\S*) \[(?<method>[A-Z]+)\]"
+    "python.unhandled" "the same in Django's words" { "uri" "exception" "message" "file" "line" } "Internal Server Error: /" r"Internal Server Error: (?<uri>/\S*)"
 });
 
 /// The time, process and message of a line.
@@ -120,6 +136,8 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
         Some(Format::Uwsgi)
     } else if gunicorn && line.contains("Running on http") {
         Some(Format::Hypercorn)
+    } else if line.contains("Starting server at tcp:") || line.contains("Exception inside application: ") {
+        Some(Format::Daphne)
     } else if gunicorn {
         Some(Format::Gunicorn)
     } else if uvicorn {
@@ -130,21 +148,24 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
 }
 
 pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
-    let source = source(format);
+    let (source, product) = (source(format), format.product());
     let mut time = None;
     let mut before = None;
+    let mut traffic = Traffic::default();
+    let mut chain = Chain::default();
     let mut traceback: Option<Traceback<'_>> = None;
     for (number, text) in lines.iter() {
         if let Some(open) = traceback.as_mut() {
             match open.take(text) {
                 python::Taken::More => continue,
                 python::Taken::Last => {
-                    finish(traceback.take(), out);
+                    chain.finish(traceback.take(), out);
                     continue;
                 }
-                python::Taken::Not => finish(traceback.take(), out),
+                python::Taken::Not => chain.finish(traceback.take(), out),
             }
         }
+        chain.line(text, out);
         let line = head(text, lines.zone);
         time = line.time.or(time);
         // A traceback has no pid of its own: it follows a line of the process that wrote it.
@@ -154,7 +175,12 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
             traceback = Some(begun);
             continue;
         }
-        let found = [&GUNICORN, &UWSGI, &ASGI].iter().find_map(|table| table.read(line.message));
+        let served = served::one(line.message, lines.zone);
+        if let Some(served) = &served {
+            time = served.time.or(time);
+            traffic.add(time, served.failed());
+        }
+        let found = [&GUNICORN, &UWSGI, &ASGI, &FRAMEWORKS].iter().find_map(|table| table.read(line.message));
         if let Some(mut evidence) = found {
             if evidence.get("pid").is_none() {
                 evidence = evidence.with_some("pid", line.pid);
@@ -162,9 +188,22 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
             if let Some(uri) = evidence.get("uri").map(|uri| super::failure::uri_of(uri).to_owned()) {
                 evidence = evidence.with("uri", uri);
             }
+            if let Some(bind) = evidence.get("bind").map(address) {
+                evidence = evidence.with("bind", bind);
+            }
             let evidence = evidence.text(text).from(source).at(Place::file(lines.path, number)).time(time);
             out.extend(software(&evidence));
             out.push(evidence);
+        } else if let Some(evidence) = served.map(|served| served.failed().then(|| served.evidence(product)))
+        {
+            out.extend(evidence.map(|evidence| {
+                evidence
+                    .with_some("pid", line.pid)
+                    .text(text)
+                    .from(source)
+                    .at(Place::file(lines.path, number))
+                    .time(time)
+            }));
         } else if let Some(evidence) = python::message(line.message) {
             // Libraries log their errors without a traceback, too.
             out.push(
@@ -177,7 +216,21 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
             );
         }
     }
-    finish(traceback, out);
+    chain.finish(traceback, out);
+    out.extend(traffic.evidence(product, source, lines.path));
+}
+
+/// Python writes addresses as `'127.0.0.1', 8000`, and those of Unix sockets as their path.
+fn address(bind: &str) -> String {
+    match bind.split_once("', ") {
+        Some((host, port)) => {
+            let host = host.trim_start_matches('\'');
+            let port = port.split(',').next().unwrap_or(port);
+            if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+        }
+        None if bind.starts_with('/') => format!("unix:{bind}"),
+        None => bind.to_owned(),
+    }
 }
 
 /// A start line tells the version.
@@ -190,26 +243,60 @@ fn software(starting: &Evidence) -> Option<Evidence> {
     Some(evidence.with("product", product).with("version", version).with("role", "server"))
 }
 
-/// The exception belongs to the line before it, which said what came of it.
-fn finish(traceback: Option<Traceback<'_>>, out: &mut Vec<Evidence>) {
-    let Some(evidence) = traceback.and_then(Traceback::finish) else { return };
-    if let Some(before) = out.last_mut()
-        && matches!(
-            before.kind.as_ref(),
-            "gunicorn.handling-error"
-                | "gunicorn.socket-error"
-                | "uvicorn.asgi-exception"
-                | "hypercorn.asgi-exception"
-        )
-        && before.get("exception").is_none()
-    {
-        for name in ["exception", "message"] {
-            if let Some(value) = evidence.get(name) {
-                before.fields.push((name.into(), value.to_owned()));
+/// What a line about an exception tells, with a traceback behind it.
+const BEFORE: &[&str] = &[
+    "daphne.asgi-exception",
+    "gunicorn.handling-error",
+    "gunicorn.response-cut",
+    "gunicorn.socket-error",
+    "gunicorn.worker-exception",
+    "hypercorn.asgi-exception",
+    "python.unhandled",
+    "uvicorn.asgi-exception",
+];
+
+/// Tracebacks that follow each other: `During handling of the above exception, another exception occurred`.
+#[derive(Default)]
+struct Chain {
+    /// The line that the first of them belongs to.
+    of: Option<usize>,
+    /// The next traceback is what came of the one before it.
+    open: bool,
+}
+
+impl Chain {
+    /// Takes a line that is not part of a traceback.
+    fn line(&mut self, text: &str, out: &mut [Evidence]) {
+        let continues = python::CHAINED.iter().any(|sentence| text.contains(sentence));
+        if continues && let Some(last) = out.iter_mut().rev().find(|last| last.kind == "python.exception") {
+            *last = last.clone().with("inner", "yes");
+        }
+        self.open = continues || (self.open && text.trim().is_empty());
+    }
+
+    /// The last exception of a chain is the one that the line before the first was about.
+    fn finish(&mut self, traceback: Option<Traceback<'_>>, out: &mut Vec<Evidence>) {
+        let Some(evidence) = traceback.and_then(Traceback::finish) else { return };
+        if !self.open {
+            let about = |before: &Evidence| BEFORE.contains(&before.kind.as_ref());
+            self.of = out.last().is_some_and(about).then(|| out.len() - 1);
+        }
+        if let Some(before) = self.of.and_then(|of| out.get_mut(of)) {
+            for name in ["exception", "message", "file", "line"] {
+                *before = before.clone().with_some(name, evidence.get(name));
             }
         }
+        // Its last line may be one of those that mean something for the server.
+        let told = [&GUNICORN, &ASGI].iter().find_map(|table| table.read(&evidence.text));
+        out.extend(told.map(|told| {
+            told.with_some("pid", evidence.get("pid"))
+                .text(&evidence.text)
+                .from(evidence.source.clone())
+                .at(evidence.place.clone())
+                .time(evidence.time)
+        }));
+        out.push(evidence);
     }
-    out.push(evidence);
 }
 
 pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
@@ -249,6 +336,10 @@ fn head(line: &str, zone: clock::Zone) -> Line<'_> {
     {
         return Line { time: Some(time), pid: None, message };
     }
+    if line.starts_with("*** Starting uWSGI ") {
+        let time = line.split_once(" on [").and_then(|(_, rest)| clock::asctime(rest, zone));
+        return Line { time: time.map(|(time, _)| time), pid: None, message: line };
+    }
     // uWSGI's own request lines carry their time in the middle.
     if let Some(rest) = line.strip_prefix("[pid: ")
         && let Some((pid, rest)) = rest.split_once('|')
@@ -276,6 +367,6 @@ mod tests {
 
     #[test]
     fn the_patterns_hold() {
-        [&GUNICORN, &UWSGI, &ASGI].into_iter().for_each(super::super::pattern::check);
+        [&GUNICORN, &UWSGI, &ASGI, &FRAMEWORKS].into_iter().for_each(super::super::pattern::check);
     }
 }
