@@ -68,7 +68,8 @@ const SHARED: &[Kind] = kinds! {
         "method" "" "uri" "without its query" "host" "" "upstream" "each attempt's address, as `a, b`"
         "elapsed" "of the request" "upstream-elapsed" "of the last attempt" "header-time" "until the upstream's head, - if there was none"
         "bytes" "sent to the client" "flags" "as in `failure`" "pid" "of the worker"
-        "own" "yes where the upstream itself sent this status"
+        "own" "yes where the upstream itself sent this status" "group" "as in `failure`" "client" "" "received" "as in `failure`" "retries" ""
+        "detail" "the proxy's own words"
     }
     "traffic" "the requests of an access log, counted" {
         "proxy" "" "uri" "where it is about one path" "requests" "how many" "failed" "with 5xx" "from" "the first" "to" "the last"

@@ -15,16 +15,17 @@ use super::{Lines, clock};
 
 /// Lines of mod_wsgi (mod_wsgi.c, wsgi_server.c), and of httpd's own limits.
 pub(crate) static TABLE: Table = Table::new(patterns! {
-    "modwsgi.header-truncated" "a daemon process died or sent too large a head: 500" { "uri" "group" } "Truncated or oversized response headers" r"daemon process '(?<group>[^']*)'(?:: (?<uri>\S+))?"
-    "modwsgi.socket-timeout" "a daemon process did not answer within socket-timeout: 504" { "uri" "group" } "Timeout when reading response headers" r"daemon process '(?<group>[^']*)'(?:: (?<uri>\S+))?"
+    "modwsgi.header-truncated" "a daemon process died or sent too large a head: 500" { "file" "group" } "Truncated or oversized response headers" r"daemon process '(?<group>[^']*)'(?:: (?<file>\S+))?"
+    "modwsgi.socket-timeout" "a daemon process did not answer within socket-timeout: 504" { "file" "group" } "Timeout when reading response headers" r"daemon process '(?<group>[^']*)'(?:: (?<file>\S+))?"
     "modwsgi.queue-timeout" "a request waited longer than queue-timeout: 504" { "group" } "Queue timeout expired" r"daemon process '(?<group>[^']*)'"
     "modwsgi.request-timeout" "requests exceeded request-timeout: the daemon process ends" { "group" } "request time limit exceeded" r"stopping process '(?<group>[^']*)'"
     "modwsgi.deadlock-timeout" "the interpreter's lock was held for deadlock-timeout" { "group" } "deadlock timer expired" r"stopping process '(?<group>[^']*)'"
     "modwsgi.thread-stack" "what a thread did when its process was stopped" { "file" "line" "function" } "executing file" r#"executing file "(?<file>[^"]*)", line (?<line>\d+), in (?<function>\S+)"#
     "modwsgi.script-failed" "the script could not be executed" { "file" } "Failed to exec Python script file" r"script file '(?<file>[^']*)'"
     "modwsgi.system-exit" "the application called sys.exit, which was ignored" { } "SystemExit exception raised by WSGI script" ""
-    "modwsgi.process-died" "a daemon process died" { "group" } "has died, deregister and restart it" r"Process '(?<group>[^']*)'"
-    "modwsgi.signal-exit" "a daemon process ended by a signal" { "signal" } "terminated by signal" r"terminated by signal (?<signal>\d+)"
+    "modwsgi.process-died" "a daemon process died" { "group" } "has died, deregister and restart it" r"(?:\(pid=(?<pid>\d+)\): )?Process '(?<group>[^']*)'"
+    "modwsgi.signal-exit" "a daemon process ended by a signal, or with an exit code, which it calls a signal, too" { "signal" "group" } "terminated by signal" r"\(pid=(?<pid>\d+)\): Process '(?<group>[^']*)' terminated by signal (?<signal>\d+)"
+    "modwsgi.exception" "an exception left the application: 500" { "file" } "Exception occurred processing WSGI script" r"WSGI script '(?<file>[^']*)'"
     "modwsgi.unreachable" "the socket of a daemon process cannot be reached: 503" { "group" "errno" } "Unable to connect to WSGI daemon process" r"daemon process '(?<group>[^']*)'"
     "apache.max-request-workers" "all of httpd's own workers are busy" { } "reached MaxRequestWorkers" ""
     "apache.started" "httpd started" { "version" } "resuming normal operations" r"Apache/(?<version>[\d.]+)"
@@ -109,9 +110,11 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
             *thread = Thread { handshake: None, last: Some((out.len(), head.time)) };
         }
         if let Some(evidence) = failed.or_else(|| line_of(&head)) {
+            // Some lines are about another process than the one that wrote them.
+            let pid = evidence.get("pid").or(head.pid).map(str::to_owned);
             out.push(
                 evidence
-                    .with_some("pid", head.pid)
+                    .with_some("pid", pid)
                     .text(line)
                     .from("apache error log")
                     .at(Place::file(lines.path, number))

@@ -16,6 +16,9 @@ use super::failure::{How, Phase, uri_of};
 use super::traffic::Traffic;
 use super::{Lines, clock};
 
+/// A refusal takes one round trip.
+const REFUSED_SECONDS: f64 = 0.2;
+
 struct Request<'a> {
     time: Option<Moment>,
     method: Cow<'a, str>,
@@ -118,6 +121,10 @@ fn meaning(request: &Request<'_>) -> Option<(Phase, How)> {
         || request.details.is_empty() && request.answered;
     Some(match flag {
         "UF" if told.contains("TLS_error") || told.contains("TLS error") => (Phase::Tls, connect(&told)),
+        // Without a reason, only what is refused at once can be told from what is not.
+        "UF" if told.trim().is_empty() && request.elapsed > Some(REFUSED_SECONDS) => {
+            (Phase::Connect, How::Other)
+        }
         "UF" => (Phase::Connect, connect(&told)),
         // An answer that was cut and one with a broken chunk have the same flag.
         "UC" | "UR" | "UPE" if begun => (Phase::Body, How::Truncated),

@@ -27,7 +27,7 @@ pub(crate) static GUNICORN: Table = Table::new(patterns! {
     "gunicorn.boot-failed" "the application could not be imported: the master gives up" { } "Reason: Worker failed to boot" ""
     "gunicorn.load-failed" "the application object was not found: the master gives up" { } "Reason: App failed to load" ""
     "gunicorn.object-not-found" "the module has no such object" { "object" "module" } "Failed to find attribute" r"Failed to find attribute '(?<object>[^']+)' in '(?<module>[^']+)'"
-    "gunicorn.worker-exception" "an exception while a worker started, a traceback follows" { } "Exception in worker process" ""
+    "gunicorn.worker-exception" "an exception while a worker started, a traceback follows" { "exception" "message" "file" "line" } "Exception in worker process" ""
     "gunicorn.address-in-use" "another process has the address" { "bind" } "Connection in use" r"Connection in use: \(?(?<bind>.+?)\)?$"
     "gunicorn.cannot-listen" "it gave up listening" { "bind" } "Can't connect to" r"Can't connect to \(?(?<bind>.+?)\)?$"
     "gunicorn.invalid-address" "the machine has no such address" { "bind" } "Invalid address" r"Invalid address: \(?(?<bind>.+?)\)?$"

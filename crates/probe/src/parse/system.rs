@@ -10,7 +10,7 @@ use super::{Lines, clock};
 pub(crate) static KERNEL: Table = Table::new(patterns! {
     "kernel.oom-kill-cgroup" "the kernel killed a process at the memory limit of its group" { "name" "rss" } "Memory cgroup out of memory" r"Killed process (?<pid>\d+) \((?<name>[^)]*)\)(?:.*anon-rss:(?<rss>\d+)kB)?"
     "kernel.oom-kill-host" "the kernel killed a process because the machine had no memory left" { "name" "rss" } "Out of memory: Killed process" r"Killed process (?<pid>\d+) \((?<name>[^)]*)\)(?:.*anon-rss:(?<rss>\d+)kB)?"
-    "kernel.oom-details" "what the kernel looked at before it killed" { "constraint" "cgroup" "name" } "oom-kill:constraint=" r"constraint=(?<constraint>\w+).*?(?:oom_memcg=(?<cgroup>[^,]*))?,.*task=(?<name>[^,]*),pid=(?<pid>\d+)"
+    "kernel.oom-details" "what the kernel looked at before it killed" { "constraint" "cgroup" "name" } "oom-kill:constraint=" r"constraint=(?<constraint>\w+)(?:.*?oom_memcg=(?<cgroup>[^,]*))?.*?,task=(?<name>[^,]*),pid=(?<pid>\d+)"
     "kernel.segfault" "a process crashed" { "name" "library" } "segfault at" r"(?<name>\S+)\[(?<pid>\d+)\]: segfault at .*?(?: in (?<library>[^\[ ]+))?(?:\[|$)"
     "kernel.invalid-opcode" "a process used an instruction that the CPU does not have" { "name" "library" } "invalid opcode" r"(?<name>\S+)\[(?<pid>\d+)\] trap invalid opcode.*?(?: in (?<library>[^\[ ]+))?(?:\[|$)"
     "kernel.syn-flood" "more half-open connections than a port's queue holds" { "port" } "Possible SYN flooding on port" r"on port (?:\S*:)?(?<port>\d+)"
@@ -110,7 +110,11 @@ pub(crate) fn sniff(line: &str) -> bool {
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
         .is_some_and(|(stamp, _)| stamp.trim().parse::<f64>().is_ok());
-    kernel_ring || line.contains(" kernel: ") || line.contains(" systemd[1]: ")
+    let record = line.split_once(';').is_some_and(|(fields, _)| {
+        let mut numbers = fields.split(',');
+        (0..3).all(|_| numbers.next().is_some_and(|number| number.parse::<u64>().is_ok()))
+    });
+    kernel_ring || record || line.contains(" kernel: ") || line.contains(" systemd[1]: ")
 }
 
 #[cfg(test)]
