@@ -10,7 +10,7 @@ mod series;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use model::evidence::Place;
 use model::report::{Series, Skipped};
@@ -23,6 +23,12 @@ pub use fold::Fold;
 const BLOCK_BYTES: u64 = 4 << 20;
 /// What one log may cost in memory while a compressed one is read: it cannot be read backwards.
 const COMPRESSED_BYTES_MAX: usize = 32 << 20;
+/// Lines that have no number yet are counted back from here; no log has as many.
+const UNNUMBERED: u64 = 1 << 48;
+/// How long behind the deadline lines are still counted: a gigabyte that is in memory takes a fraction of it.
+const COUNTING: Duration = Duration::from_millis(500);
+/// What is read in one go to count lines.
+const COUNTED_BYTES: usize = 1 << 20;
 /// The beginning of a file, by which its form is told.
 const SNIFFED_BYTES: usize = 64 << 10;
 /// Files that were rotated away from one log.
@@ -194,6 +200,9 @@ impl Reader<'_> {
     }
 
     /// Block by block from the end, until a block begins before the time that is wanted.
+    ///
+    /// The number of a line is known when the lines before it are counted: that comes last, because it is worth less than
+    /// what the lines say.
     fn backwards(
         &mut self,
         file: &mut File,
@@ -201,7 +210,6 @@ impl Reader<'_> {
         shown: &str,
         format: Format,
     ) -> Result<(), Problem> {
-        let numbering = Numbering::new(file, length)?;
         let mut end = length;
         let mut after: u64 = 0;
         let mut rest: Vec<u8> = Vec::new();
@@ -218,7 +226,8 @@ impl Reader<'_> {
             let text = String::from_utf8_lossy(block.get(cut..).unwrap_or_default());
             let unfinished = u64::from(!text.is_empty() && !text.ends_with('\n'));
             let lines = memchr::memchr_iter(b'\n', text.as_bytes()).count() as u64 + unfinished;
-            let earliest = self.block(&text, shown, numbering.first_of(after, lines), format);
+            let first = UNNUMBERED.saturating_sub(after + lines);
+            let earliest = self.block(&text, shown, first, format);
             after += lines;
             end = begin;
             // A line longer than a block would grow without end.
@@ -227,14 +236,42 @@ impl Reader<'_> {
             }
             if self.options.since.is_some() && earliest.is_some() && earliest < self.options.since {
                 self.coverage.complete = true;
-                return Ok(());
+                break;
             }
-            if end > 0 && self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if end > 0 && self.is_late(Duration::ZERO) {
                 self.coverage.out_of_time = true;
-                return Ok(());
+                break;
             }
         }
+        // What waits for a block that is not read begins with the end of a line of its own.
+        let before = self.lines_before(file, end + rest.len() as u64)?;
+        self.fold.number(shown, |line| {
+            let back = UNNUMBERED.checked_sub(line)?;
+            Some(before.map_or(0, |before| (before + after + 1).saturating_sub(back)))
+        });
         Ok(())
+    }
+
+    fn is_late(&self, by: Duration) -> bool {
+        self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline + by)
+    }
+
+    /// How many lines end before a place of the file; `None` where the time is up before they are counted.
+    fn lines_before(&self, file: &mut File, place: u64) -> io::Result<Option<u64>> {
+        file.seek(SeekFrom::Start(0))?;
+        let mut buffer = vec![0; COUNTED_BYTES];
+        let (mut lines, mut left) = (0, place);
+        while left > 0 {
+            if self.is_late(COUNTING) {
+                return Ok(None);
+            }
+            let wanted = buffer.len().min(left as usize);
+            let read = file.read(buffer.get_mut(..wanted).unwrap_or_default())?;
+            let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
+            lines += memchr::memchr_iter(b'\n', part).count() as u64;
+            left -= read as u64;
+        }
+        Ok(Some(lines))
     }
 
     /// Parses lines, leaves out what is too old, and says when they begin.
@@ -244,13 +281,18 @@ impl Reader<'_> {
         let earliest = parse::first_time(format, &lines);
         self.coverage.lines += text.lines().count() as u64;
         self.coverage.from = earliest.or(self.coverage.from);
-        for item in parse::read(format, &lines) {
+        let fold = &mut self.fold;
+        let read = parse::read_requests(format, &lines, &mut |time, failed, elapsed| {
+            if since.is_none_or(|since| time >= since) {
+                fold.request(time, failed, elapsed);
+            }
+        });
+        for item in read {
             self.coverage.to = self.coverage.to.max(item.time);
             if since.is_none_or(|since| item.time.is_none_or(|time| time >= since)) {
                 self.fold.add(item);
             }
         }
-        self.fold.points(series::points(format, &lines, since));
         earliest
     }
 
@@ -271,32 +313,6 @@ impl Reader<'_> {
         let since = self.options.since;
         self.coverage.complete = since.is_some() && earliest.is_some() && earliest < since;
         Ok(Some(format))
-    }
-}
-
-/// Numbers of lines, counted from the front: an editor shows those. Counting is cheap beside parsing.
-struct Numbering {
-    total: u64,
-}
-
-impl Numbering {
-    fn new(file: &mut File, length: u64) -> io::Result<Numbering> {
-        file.seek(SeekFrom::Start(0))?;
-        let mut buffer = vec![0; 1 << 20];
-        let (mut total, mut seen, mut last) = (0, 0, b'\n');
-        while seen < length {
-            let read = file.read(&mut buffer)?;
-            let Some(part) = buffer.get(..read).filter(|part| !part.is_empty()) else { break };
-            total += memchr::memchr_iter(b'\n', part).count() as u64;
-            seen += read as u64;
-            last = part.last().copied().unwrap_or(last);
-        }
-        Ok(Numbering { total: total + u64::from(last != b'\n') })
-    }
-
-    /// The number of the first of so many lines, of which so many more stand behind.
-    fn first_of(&self, after: u64, lines: u64) -> u64 {
-        (self.total + 1).saturating_sub(after + lines).max(1)
     }
 }
 
@@ -382,10 +398,10 @@ mod tests {
         let gzip = File::create(folder.path().join("error.log.2.gz")).expect("a file");
         let mut gzip = flate2::write::GzEncoder::new(gzip, flate2::Compression::fast());
         gzip.write_all((line(10) + &line(400)).as_bytes()).and_then(|()| gzip.finish()).expect("a file");
-        let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        let old = std::time::SystemTime::now() - Duration::from_secs(3600);
         for (name, age) in [("error.log.1", 1), ("error.log.2.gz", 2)] {
             let file = File::options().append(true).open(folder.path().join(name)).expect("a file");
-            file.set_modified(old - std::time::Duration::from_secs(age)).expect("a time");
+            file.set_modified(old - Duration::from_secs(age)).expect("a time");
         }
         std::fs::write(folder.path().join("error.log.bak"), line(1)).expect("a file");
         let places = |since| {

@@ -125,28 +125,36 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// What is told of every request that a log has: when it was, whether it failed, and how long it took.
+pub(crate) type EachRequest<'a> = &'a mut dyn FnMut(Moment, bool, Option<f64>);
+
 /// The evidence in a text of that form.
 pub fn read(format: Format, lines: &Lines<'_>) -> Vec<Evidence> {
+    read_requests(format, lines, &mut |_, _, _| {})
+}
+
+/// The same, with its requests told one by one.
+pub(crate) fn read_requests(format: Format, lines: &Lines<'_>, each: EachRequest<'_>) -> Vec<Evidence> {
     let mut out = Vec::new();
     match format {
         Format::Alb => edge_lines(lines, edge::alb, &mut out),
         Format::Cloudflare => edge_lines(lines, edge::cloudflare, &mut out),
         Format::Gcp => edge_lines(lines, edge::gcp, &mut out),
         Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => {
-            access::read(lines, format, &mut out)
+            access::read(lines, format, &mut out, each);
         }
         Format::ApacheError => apache::read(lines, &mut out),
-        Format::Caddy => caddy::read(lines, &mut out),
+        Format::Caddy => caddy::read(lines, &mut out, each),
         Format::Traefik => caddy::read_traefik(lines, &mut out),
-        Format::Envoy => envoy::read(lines, &mut out),
-        Format::Haproxy => haproxy::read(lines, &mut out),
+        Format::Envoy => envoy::read(lines, &mut out, each),
+        Format::Haproxy => haproxy::read(lines, &mut out, each),
         Format::NginxError => nginx::read(lines, &mut out),
         Format::Kernel | Format::Systemd => system::read(lines, &mut out),
         Format::Mysql | Format::Postgres | Format::Rabbitmq | Format::Redis => {
             dependency::read(lines, format, &mut out)
         }
         Format::Daphne | Format::Gunicorn | Format::Hypercorn | Format::Uvicorn | Format::Uwsgi => {
-            server::read(lines, format, &mut out);
+            server::read(lines, format, &mut out, each);
         }
     }
     out
@@ -177,21 +185,6 @@ fn time_of(format: Format, line: &str, lines: &Lines<'_>) -> Option<Moment> {
         }
     };
     parsed.map(|(time, _)| time)
-}
-
-/// Every request of an access log: when, whether it failed, and how long it took.
-pub(crate) fn each_request(
-    format: Format,
-    lines: &Lines<'_>,
-    take: &mut dyn FnMut(Moment, bool, Option<f64>),
-) {
-    match format {
-        Format::ApacheAccess | Format::GunicornAccess | Format::NginxAccess => access::each(lines, take),
-        Format::Haproxy => haproxy::each(lines, take),
-        Format::Envoy => envoy::each(lines, take),
-        // Their access logs have no failures apart from those in their error logs, or none at all.
-        _ => {}
-    }
 }
 
 fn edge_lines(lines: &Lines<'_>, one: fn(&str, u64, &str) -> Option<Evidence>, out: &mut Vec<Evidence>) {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use model::evidence::Place;
 use model::report::Series;
 use model::{Evidence, Moment};
 
@@ -74,8 +75,23 @@ impl Fold {
             .text(format!("{requests} requests{of}, {failed} of them failed"));
     }
 
-    pub(super) fn points(&mut self, points: Points) {
-        self.points.merge(points);
+    /// Gives the lines of a file their numbers, where they have none yet.
+    pub(super) fn number(&mut self, path: &str, number: impl Fn(u64) -> Option<u64>) {
+        let unnumbered = |line: u64| line > u64::from(u32::MAX);
+        for item in &mut self.kept {
+            if let Place::File { path: of, line } = &mut item.place
+                && unnumbered(*line)
+                && of == path
+                && let Some(numbered) = number(*line)
+            {
+                *line = numbered;
+            }
+        }
+    }
+
+    /// Takes a request into account.
+    pub(super) fn request(&mut self, time: Moment, failed: bool, elapsed: Option<f64>) {
+        self.points.add(time, failed, elapsed);
     }
 
     pub(super) fn finish(mut self) -> (Vec<Evidence>, Vec<Series>) {

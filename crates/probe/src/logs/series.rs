@@ -1,11 +1,9 @@
-//! Series for charts from access logs: requests, failures and the time they took, per ten seconds.
+//! Series for charts from logs with requests: requests, failures and the time they took, per ten seconds.
 
 use std::collections::BTreeMap;
 
 use model::Moment;
 use model::report::Series;
-
-use crate::parse::{self, Format, Lines};
 
 /// The width of a point.
 const BUCKET_MILLIS: i64 = 10_000;
@@ -26,36 +24,17 @@ struct Bucket {
     timed: u64,
 }
 
-pub(super) fn points(format: Format, lines: &Lines<'_>, since: Option<Moment>) -> Points {
-    let mut points = Points::default();
-    parse::each_request(format, lines, &mut |time, failed, elapsed| {
-        if since.is_some_and(|since| time < since) {
-            return;
-        }
-        let bucket = points.buckets.entry(time.0.div_euclid(BUCKET_MILLIS)).or_default();
+impl Points {
+    /// Takes a request into account.
+    pub(super) fn add(&mut self, time: Moment, failed: bool, elapsed: Option<f64>) {
+        let bucket = self.buckets.entry(time.0.div_euclid(BUCKET_MILLIS)).or_default();
         bucket.requests += 1;
         bucket.failed += u64::from(failed);
         if let Some(elapsed) = elapsed {
             bucket.elapsed += elapsed;
             bucket.timed += 1;
         }
-        if points.buckets.len() > POINTS_MAX {
-            points.buckets.pop_first();
-        }
-    });
-    points
-}
-
-impl Points {
-    pub(super) fn merge(&mut self, other: Points) {
-        for (at, bucket) in other.buckets {
-            let sum = self.buckets.entry(at).or_default();
-            sum.requests += bucket.requests;
-            sum.failed += bucket.failed;
-            sum.elapsed += bucket.elapsed;
-            sum.timed += bucket.timed;
-        }
-        while self.buckets.len() > POINTS_MAX {
+        if self.buckets.len() > POINTS_MAX {
             self.buckets.pop_first();
         }
     }

@@ -2,7 +2,7 @@
 //! that are JSON documents or `name=value` pairs, one a line.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use model::evidence::Place;
 use model::{Evidence, Moment};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::failure::uri_of;
 use super::served::Served;
-use super::{Format, Lines, clock};
+use super::{EachRequest, Format, Lines, clock};
 
 /// Paths that are counted apart; the rest is in the sum.
 const PATHS_MAX: usize = 64;
@@ -37,7 +37,14 @@ struct Request<'a> {
     header_time: Option<Cow<'a, str>>,
 }
 
-pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
+impl Request<'_> {
+    /// 009 is an answer without a status line.
+    fn failed(&self) -> bool {
+        matches!(self.status.as_bytes().first(), Some(b'5' | b'0'))
+    }
+}
+
+pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
     let (proxy, source) = match format {
         Format::ApacheAccess => ("apache", "apache access log"),
         Format::GunicornAccess => ("gunicorn", "gunicorn access log"),
@@ -47,8 +54,10 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
     for (number, line) in lines.iter() {
         let Some(request) = one(line, lines.zone) else { continue };
         count.add(&request);
-        let failed =
-            matches!(request.status.as_bytes().first(), Some(b'5' | b'0')) || request.status == "499";
+        if let Some(time) = request.time {
+            each(time, request.failed(), request.elapsed);
+        }
+        let failed = request.failed() || request.status == "499";
         let retried = request.upstream_status.as_ref().is_some_and(|statuses| statuses.contains(','));
         if failed || retried || request.elapsed.is_some_and(|elapsed| elapsed >= SLOW_SECONDS) {
             out.push(
@@ -65,14 +74,6 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
 
 pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
     one(line, zone)?.time
-}
-
-pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
-    for request in lines.iter().filter_map(|(_, line)| one(line, lines.zone)) {
-        if let Some(time) = request.time {
-            take(time, matches!(request.status.as_bytes().first(), Some(b'5' | b'0')), request.elapsed);
-        }
-    }
 }
 
 /// A line in the common form among those of a server.
@@ -284,7 +285,7 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
 #[derive(Default)]
 struct Count<'a> {
     all: Sum,
-    paths: BTreeMap<Cow<'a, str>, Sum>,
+    paths: HashMap<Cow<'a, str>, Sum>,
 }
 
 #[derive(Default)]
@@ -320,7 +321,7 @@ impl<'a> Count<'a> {
         }
         out.push(at(self.all.evidence(proxy, None)));
         let mut paths: Vec<_> = self.paths.into_iter().collect();
-        paths.sort_by_key(|(_, sum)| std::cmp::Reverse((sum.failed, sum.requests)));
+        paths.sort_by(|(a, x), (b, y)| (y.failed, y.requests, a).cmp(&(x.failed, x.requests, b)));
         for (uri, sum) in paths.into_iter().take(PATHS_TOLD_MAX) {
             out.push(at(sum.evidence(proxy, Some(&uri))));
         }
@@ -329,7 +330,7 @@ impl<'a> Count<'a> {
 
 impl Sum {
     fn add(&mut self, request: &Request<'_>) {
-        let failed = matches!(request.status.as_bytes().first(), Some(b'5' | b'0'));
+        let failed = request.failed();
         self.requests += 1;
         self.failed += u64::from(failed);
         self.from = self.from.min(request.time).or(self.from).or(request.time);

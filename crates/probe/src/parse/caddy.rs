@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::failure::{How, Phase, uri_of};
 use super::traffic::Traffic;
-use super::{Lines, clock};
+use super::{EachRequest, Lines, clock};
 use crate::kinds::{Field, Kind};
 
 /// A health check of Caddy's own.
@@ -73,7 +73,7 @@ pub(crate) fn sniff(line: &str) -> Option<super::Format> {
     traefik.then_some(super::Format::Traefik)
 }
 
-pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
     let mut traffic = Traffic::default();
     for (number, line) in lines.iter() {
         let Ok(value) = serde_json::from_str::<Value>(line) else { continue };
@@ -82,6 +82,9 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
         let status = value.get("status").and_then(Value::as_u64);
         if logger.starts_with("http.log.access") {
             traffic.add(time, status >= Some(500));
+            if let Some(time) = time {
+                each(time, status >= Some(500), value.get("duration").and_then(Value::as_f64));
+            }
         }
         let evidence = if logger.starts_with("http.log.access") && status >= Some(500) {
             Some(of_request(Evidence::new("request").with("proxy", "caddy"), &value))

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::edge::split_quoted;
 use super::failure::{How, Phase, uri_of};
 use super::traffic::Traffic;
-use super::{Lines, clock};
+use super::{EachRequest, Lines, clock};
 
 /// A refusal takes one round trip.
 const REFUSED_SECONDS: f64 = 0.2;
@@ -45,12 +45,15 @@ fn own_log(line: &str) -> bool {
     rest.is_some_and(|rest| rest.starts_with("][") && rest.contains("] [source/"))
 }
 
-pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
     let mut traffic = Traffic::default();
     for (number, line) in lines.iter() {
         let Some(request) = one(line, lines.zone) else { continue };
         let failed = evidence(&request);
         traffic.add(request.time, failed.is_some());
+        if let Some(time) = request.time {
+            each(time, request.status.starts_with('5'), request.elapsed);
+        }
         out.extend(failed.map(|evidence| {
             evidence.text(line).from("envoy log").at(Place::file(lines.path, number)).time(request.time)
         }));
@@ -64,14 +67,6 @@ fn one(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
 
 pub(crate) fn time(line: &str, zone: clock::Zone) -> Option<Moment> {
     one(line, zone)?.time
-}
-
-pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
-    for request in lines.iter().filter_map(|(_, line)| one(line, lines.zone)) {
-        if let Some(time) = request.time {
-            take(time, request.status.starts_with('5'), request.elapsed);
-        }
-    }
 }
 
 fn evidence(request: &Request<'_>) -> Option<Evidence> {

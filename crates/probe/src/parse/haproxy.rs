@@ -9,7 +9,7 @@ use model::{Evidence, Moment};
 use super::failure::{How, Phase, uri_of};
 use super::pattern::{Table, patterns};
 use super::traffic::Traffic;
-use super::{Lines, clock};
+use super::{EachRequest, Lines, clock};
 
 /// Lines that are not requests (server.c, check.c, backend.c, listener.c).
 pub(crate) static TABLE: Table = Table::new(patterns! {
@@ -36,11 +36,18 @@ struct Request<'a> {
     uri: Option<&'a str>,
 }
 
+impl Request<'_> {
+    /// Seconds from the first byte of the request to the last of the answer.
+    fn elapsed(&self) -> Option<f64> {
+        self.timers.get(4).map(|total| *total as f64 / 1000.0)
+    }
+}
+
 pub(crate) fn sniff(line: &str) -> bool {
     request(line, 0).is_some() || TABLE.read(line).is_some()
 }
 
-pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
+pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
     let mut traffic = Traffic::default();
     let mut last = None;
     for (number, line) in lines.iter() {
@@ -48,6 +55,7 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
             last = Some(request.time);
             let failed = failure(&request);
             traffic.add(last, failed.is_some());
+            each(request.time, request.status.starts_with('5'), request.elapsed());
             out.extend(failed.map(|evidence| {
                 evidence.text(line).from("haproxy log").at(Place::file(lines.path, number)).time(last)
             }));
@@ -61,13 +69,6 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
 
 pub(crate) fn time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
     request(line, lines.zone).map(|request| request.time).or_else(|| syslog_time(line, lines))
-}
-
-pub(crate) fn each(lines: &Lines<'_>, take: &mut dyn FnMut(Moment, bool, Option<f64>)) {
-    for request in lines.iter().filter_map(|(_, line)| request(line, lines.zone)) {
-        let elapsed = request.timers.get(4).map(|total| *total as f64 / 1000.0);
-        take(request.time, request.status.starts_with('5'), elapsed);
-    }
 }
 
 /// The failure, or the upstream's own 5xx; `None` for what went well.
@@ -86,7 +87,6 @@ fn failure(request: &Request<'_>) -> Option<Evidence> {
 }
 
 fn common(evidence: Evidence, request: &Request<'_>) -> Evidence {
-    let elapsed = request.timers.get(4).map(|total| *total as f64 / 1000.0);
     let upstream = if request.server == "<NOSRV>" {
         request.group.to_owned()
     } else {
@@ -101,7 +101,7 @@ fn common(evidence: Evidence, request: &Request<'_>) -> Evidence {
         .with("client", request.client)
         .with_some("method", request.method)
         .with_some("uri", request.uri.map(uri_of))
-        .with_some("elapsed", elapsed)
+        .with_some("elapsed", request.elapsed())
         .with("received", request.bytes)
         .with("retries", request.retries)
 }

@@ -3,12 +3,15 @@
 //! `2026/11/23 07:06:57 [error] 812#812: *5 MESSAGE while ACTION, client: IP, server: NAME, request: "...", upstream: "...",
 //! host: "..."`. Wording as in ngx_http_upstream.c, ngx_event_connect.c and ngx_http_upstream_round_robin.c.
 
+use std::sync::LazyLock;
+
 use model::Evidence;
 use model::evidence::Place;
 
 use super::Lines;
 use super::clock;
 use super::failure::{How, Phase, uri_of};
+use super::pattern::Words;
 
 /// What a message means: words that it has, what happened, and the phase where the words tell more than the action.
 struct Meaning {
@@ -81,18 +84,18 @@ const MEANINGS: &[Meaning] = &[
 /// A request's own words can be in the message; a detail is for a person to read.
 const DETAIL_MAX: usize = 200;
 
-/// Words after `while` that tell the phase.
+/// Words that tell the phase.
 const ACTIONS: &[(&str, Phase)] = &[
-    ("connecting to upstream", Phase::Connect),
-    ("SSL handshaking to upstream", Phase::Tls),
-    ("sending request to upstream", Phase::Send),
-    ("sending to client", Phase::Client),
-    ("reading response header from upstream", Phase::Head),
-    ("reading upstream", Phase::Body),
-    ("proxying upgraded connection", Phase::Body),
-    ("resolving", Phase::Resolve),
-    ("reading PROXY protocol", Phase::Client),
-    ("reading client request", Phase::Client),
+    ("while connecting to upstream", Phase::Connect),
+    ("while SSL handshaking to upstream", Phase::Tls),
+    ("while sending request to upstream", Phase::Send),
+    ("while sending to client", Phase::Client),
+    ("while reading response header from upstream", Phase::Head),
+    ("while reading upstream", Phase::Body),
+    ("while proxying upgraded connection", Phase::Body),
+    ("while resolving", Phase::Resolve),
+    ("while reading PROXY protocol", Phase::Client),
+    ("while reading client request", Phase::Client),
 ];
 
 /// Whether the line looks like one of this log.
@@ -136,27 +139,31 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
         let died = at(Evidence::new("nginx.worker-died").with_some("signal", signal));
         return Some(died.with_some("pid", worker));
     }
-    let meaning = MEANINGS.iter().find(|meaning| message.contains(meaning.words))?;
+    // Behind it stand words of the client, which could be any.
+    let told = message.split(", client: ").next().unwrap_or(message);
+    static WORDS: LazyLock<Words> =
+        LazyLock::new(|| Words::new(MEANINGS.iter().map(|meaning| meaning.words)));
+    let meaning = WORDS.in_text(told).next().and_then(|first| MEANINGS.get(first))?;
     // A duplicate that nginx only ignores is told at the level warn.
     if matches!(level, "warn" | "notice" | "debug") && meaning.how != How::Disabled
-        || message.contains(", ignored")
+        || told.contains(", ignored")
     {
         return None;
     }
-    let phase = phase(message, meaning)?;
+    let phase = phase(message, told, meaning)?;
     if phase == Phase::Client && of_strangers(meaning.how) {
         return None;
     }
     let upstream = quoted(message, "upstream: \"");
     let request = quoted(message, "request: \"").unwrap_or_default();
     let mut words = request.split(' ');
-    let how = how(message, meaning, phase);
+    let how = how(told, meaning, phase);
     let mut evidence = Evidence::new("failure")
         .with("proxy", "nginx")
         .with("phase", phase.name())
         .with("how", how.name())
         // A resolver has numbers of its own: 3 is "Host not found".
-        .with_some("errno", errno(message).filter(|_| !message.contains("could not be resolved")))
+        .with_some("errno", errno(told).filter(|_| !told.contains("could not be resolved")))
         .with_some("connection", connection)
         .with_some("method", words.next().filter(|method| !method.is_empty()))
         .with_some("uri", words.next().map(uri_of))
@@ -182,18 +189,15 @@ fn of_strangers(how: How) -> bool {
 }
 
 /// What the action says, unless the message itself tells more.
-fn phase(message: &str, meaning: &Meaning) -> Option<Phase> {
+fn phase(message: &str, told: &str, meaning: &Meaning) -> Option<Phase> {
     if message.contains("while SSL handshaking, client") {
         return Some(Phase::Client);
     }
     if meaning.how == How::NoSpace || (meaning.how == How::Permission && message.starts_with("open()")) {
-        let answer = message.contains("while reading upstream") || message.contains("upstream: \"");
+        let answer = told.contains("while reading upstream") || message.contains("upstream: \"");
         return Some(if answer { Phase::Body } else { Phase::Client });
     }
-    let acted = ACTIONS
-        .iter()
-        .find(|(words, _)| message.contains(&format!("while {words}")))
-        .map(|(_, phase)| *phase);
+    let acted = ACTIONS.iter().find(|(words, _)| told.contains(words)).map(|(_, phase)| *phase);
     match (meaning.phase, acted) {
         // A certificate is judged after the handshake, which the action already calls reading.
         (Some(phase), _) => Some(phase),
@@ -204,13 +208,13 @@ fn phase(message: &str, meaning: &Meaning) -> Option<Phase> {
     }
 }
 
-fn how(message: &str, meaning: &Meaning, phase: Phase) -> How {
+fn how(told: &str, meaning: &Meaning, phase: Phase) -> How {
     match (meaning.how, phase) {
         (How::Closed, Phase::Body) => How::Truncated,
-        (How::NotFound, Phase::Resolve) if message.contains("(2: ") => How::ServerFailed,
-        (How::NotFound, Phase::Resolve) if message.contains("(5: ") => How::Refused,
-        (How::NotFound, Phase::Resolve) if message.contains("(110: ") => How::Timeout,
-        (How::DuplicateLength, _) if !message.to_ascii_lowercase().contains("content-length") => {
+        (How::NotFound, Phase::Resolve) if told.contains("(2: ") => How::ServerFailed,
+        (How::NotFound, Phase::Resolve) if told.contains("(5: ") => How::Refused,
+        (How::NotFound, Phase::Resolve) if told.contains("(110: ") => How::Timeout,
+        (How::DuplicateLength, _) if !told.to_ascii_lowercase().contains("content-length") => {
             How::InvalidHeader
         }
         (how, _) => how,

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use model::Evidence;
-use regex::Regex;
+use regex::{Regex, RegexSet};
 
 use crate::kinds::{Field, Kind};
 
@@ -19,7 +19,29 @@ pub(crate) struct Pattern {
 /// The patterns of one product; the first that matches counts.
 pub(crate) struct Table {
     pub(crate) patterns: &'static [Pattern],
-    compiled: OnceLock<Vec<Option<Regex>>>,
+    compiled: OnceLock<Compiled>,
+}
+
+struct Compiled {
+    /// Which words a message has, in one pass over it.
+    words: Words,
+    regexes: Vec<Option<Regex>>,
+}
+
+/// Words that are looked for together.
+pub(crate) struct Words(RegexSet);
+
+impl Words {
+    pub(crate) fn new<'w>(words: impl Iterator<Item = &'w str>) -> Words {
+        Words(RegexSet::new(words.map(regex::escape)).expect("words of patterns must compile"))
+    }
+
+    /// The places of the words that the text has, in their order.
+    pub(crate) fn in_text(&self, text: &str) -> impl Iterator<Item = usize> {
+        // Most lines have none of them.
+        let found = self.0.is_match(text).then(|| self.0.matches(text));
+        found.into_iter().flatten()
+    }
 }
 
 impl Table {
@@ -31,21 +53,27 @@ impl Table {
     pub(crate) fn read(&self, message: &str) -> Option<Evidence> {
         let compiled = self.compiled.get_or_init(|| {
             let compile = |regex: &str| Regex::new(regex).expect("patterns of logs must compile");
-            self.patterns.iter().map(|p| (!p.regex.is_empty()).then(|| compile(p.regex))).collect()
+            Compiled {
+                words: Words::new(self.patterns.iter().map(|pattern| pattern.words)),
+                regexes: self
+                    .patterns
+                    .iter()
+                    .map(|p| (!p.regex.is_empty()).then(|| compile(p.regex)))
+                    .collect(),
+            }
         });
-        self.patterns.iter().zip(compiled).filter(|(pattern, _)| message.contains(pattern.words)).find_map(
-            |(pattern, regex)| {
-                let mut evidence = Evidence::new(pattern.kind.name);
-                let Some(regex) = regex else { return Some(evidence) };
-                let found = regex.captures(message)?;
-                for name in regex.capture_names().flatten() {
-                    let value = found.name(name).map(|value| value.as_str().trim());
-                    evidence =
-                        evidence.with_some(name.replace('_', "-"), value.filter(|value| !value.is_empty()));
-                }
-                Some(evidence)
-            },
-        )
+        compiled.words.in_text(message).find_map(|index| {
+            let pattern = self.patterns.get(index)?;
+            let mut evidence = Evidence::new(pattern.kind.name);
+            let Some(regex) = compiled.regexes.get(index)? else { return Some(evidence) };
+            let found = regex.captures(message)?;
+            for name in regex.capture_names().flatten() {
+                let value = found.name(name).map(|value| value.as_str().trim());
+                evidence =
+                    evidence.with_some(name.replace('_', "-"), value.filter(|value| !value.is_empty()));
+            }
+            Some(evidence)
+        })
     }
 
     pub(crate) fn kinds(&'static self) -> impl Iterator<Item = &'static Kind> {

@@ -14,7 +14,7 @@ pub(crate) struct Served<'a> {
     status: Cow<'a, str>,
     method: Option<Cow<'a, str>>,
     uri: Option<Cow<'a, str>>,
-    elapsed: Option<f64>,
+    pub(crate) elapsed: Option<f64>,
 }
 
 impl Served<'_> {

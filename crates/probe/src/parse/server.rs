@@ -9,7 +9,7 @@ use model::{Evidence, Moment};
 use super::pattern::{Table, patterns};
 use super::python::{self, Traceback};
 use super::traffic::Traffic;
-use super::{Format, Lines, clock, served};
+use super::{EachRequest, Format, Lines, clock, served};
 
 /// Lines of Gunicorn 20.1 to 27 (arbiter.py, workers/base.py, workers/gthread.py, http/errors.py).
 pub(crate) static GUNICORN: Table = Table::new(patterns! {
@@ -147,7 +147,7 @@ pub(crate) fn sniff(line: &str) -> Option<Format> {
     }
 }
 
-pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
+pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
     let (source, product) = (source(format), format.product());
     let mut time = None;
     let mut before = None;
@@ -179,6 +179,9 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>) {
         if let Some(served) = &served {
             time = served.time.or(time);
             traffic.add(time, served.failed());
+            if let Some(time) = time {
+                each(time, served.failed(), served.elapsed);
+            }
         }
         let found = [&GUNICORN, &UWSGI, &ASGI, &FRAMEWORKS].iter().find_map(|table| table.read(line.message));
         if let Some(mut evidence) = found {
