@@ -5,8 +5,10 @@
 
 mod compressed;
 mod fold;
+mod journal;
 mod series;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -18,6 +20,7 @@ use model::{Evidence, Moment};
 
 use crate::parse::{self, Format, Lines};
 pub use fold::Fold;
+pub use journal::read_journal;
 
 /// One step backwards: large enough that its lines are parsed in one go, small enough to look at the clock in between.
 const BLOCK_BYTES: u64 = 4 << 20;
@@ -69,7 +72,7 @@ pub struct LogRead {
 /// Reads a log, and its predecessors as far as wanted. `shown` is what to call it.
 pub fn read(path: &Path, shown: &str, format: Option<Format>, options: &Options) -> LogRead {
     let mut out = LogRead::default();
-    let mut reader = Reader { options, fold: Fold::default(), coverage: Coverage::default() };
+    let mut reader = Reader::new(options);
     let mut files = vec![(path.to_owned(), shown.to_owned())];
     if options.rotated {
         files.extend(predecessors(path, shown));
@@ -89,23 +92,7 @@ pub fn read(path: &Path, shown: &str, format: Option<Format>, options: &Options)
             break;
         }
     }
-    let coverage = reader.coverage;
-    if coverage.out_of_time {
-        out.skipped.push(Skipped {
-            check: format!(
-                "read {shown} before {}",
-                coverage.from.map_or("its end".to_owned(), |from| from.to_string())
-            ),
-            reason: "the time for reading was up".to_owned(),
-            needs: "a shorter --since, or a larger --budget".to_owned(),
-        });
-    }
-    if let Some(format) = out.format {
-        out.evidence.push(coverage.evidence(format, shown, options));
-    }
-    let (evidence, series) = reader.fold.finish();
-    out.evidence.extend(evidence);
-    out.series = series;
+    reader.finish(&mut out, shown);
     out
 }
 
@@ -174,9 +161,36 @@ struct Reader<'a> {
     options: &'a Options,
     fold: Fold,
     coverage: Coverage,
+    /// The products whose lines are within a log of many.
+    inside: BTreeSet<Format>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(options: &'a Options) -> Reader<'a> {
+        Reader { options, fold: Fold::default(), coverage: Coverage::default(), inside: BTreeSet::new() }
+    }
+
+    /// What was found, and how far it was read.
+    fn finish(self, out: &mut LogRead, shown: &str) {
+        let coverage = self.coverage;
+        if coverage.out_of_time {
+            out.skipped.push(Skipped {
+                check: format!(
+                    "read {shown} before {}",
+                    coverage.from.map_or("its end".to_owned(), |from| from.to_string())
+                ),
+                reason: "the time for reading was up".to_owned(),
+                needs: "a shorter --since, or a larger --budget".to_owned(),
+            });
+        }
+        for format in out.format.into_iter().chain(self.inside) {
+            out.evidence.push(coverage.evidence(format, shown, self.options));
+        }
+        let (evidence, series) = self.fold.finish();
+        out.evidence.extend(evidence);
+        out.series = series;
+    }
+
     /// Reads one file, and says which form it has.
     fn file(&mut self, path: &Path, shown: &str, format: Option<Format>) -> Result<Option<Format>, Problem> {
         let metadata = std::fs::metadata(path)?;
@@ -279,6 +293,7 @@ impl Reader<'_> {
         let Options { since, now, boot, zone_seconds, .. } = *self.options;
         let lines = Lines { path: shown, text, first, zone: zone_seconds, now, boot };
         let earliest = parse::first_time(format, &lines);
+        self.inside.extend(parse::inside(format, &lines));
         self.coverage.lines += text.lines().count() as u64;
         self.coverage.from = earliest.or(self.coverage.from);
         let fold = &mut self.fold;

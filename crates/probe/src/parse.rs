@@ -9,6 +9,7 @@ mod caddy;
 pub(crate) mod clock;
 mod dependency;
 pub mod edge;
+mod envelope;
 mod envoy;
 pub(crate) mod failure;
 mod haproxy;
@@ -64,6 +65,7 @@ formats! {
     ApacheError "apache-error" "apache" "proxy-log",
     Caddy "caddy" "caddy" "proxy-log",
     Cloudflare "cloudflare" "cloudflare" "edge-log",
+    Container "container" "container" "server-log",
     Daphne "daphne" "daphne" "server-log",
     Envoy "envoy" "envoy" "proxy-log",
     Gcp "gcp" "gcp" "edge-log",
@@ -71,6 +73,7 @@ formats! {
     GunicornAccess "gunicorn-access" "gunicorn" "access-log",
     Haproxy "haproxy" "haproxy" "proxy-log",
     Hypercorn "hypercorn" "hypercorn" "server-log",
+    Journal "journal" "systemd" "system-log",
     Kernel "kernel" "kernel" "kernel-log",
     Mysql "mysql" "mysql" "dependency-log",
     NginxAccess "nginx-access" "nginx" "access-log",
@@ -149,7 +152,11 @@ pub(crate) fn read_requests(format: Format, lines: &Lines<'_>, each: EachRequest
         Format::Envoy => envoy::read(lines, &mut out, each),
         Format::Haproxy => haproxy::read(lines, &mut out, each),
         Format::NginxError => nginx::read(lines, &mut out),
-        Format::Kernel | Format::Systemd => system::read(lines, &mut out),
+        Format::Container => envelope::read(lines, &mut out, each),
+        Format::Journal | Format::Kernel | Format::Systemd => {
+            system::read(lines, &mut out);
+            envelope::read(lines, &mut out, each);
+        }
         Format::Mysql | Format::Postgres | Format::Rabbitmq | Format::Redis => {
             dependency::read(lines, format, &mut out)
         }
@@ -158,6 +165,14 @@ pub(crate) fn read_requests(format: Format, lines: &Lines<'_>, each: EachRequest
         }
     }
     out
+}
+
+/// The logs of other products that are within one.
+pub(crate) fn inside(format: Format, lines: &Lines<'_>) -> Vec<Format> {
+    match format {
+        Format::Container | Format::Journal | Format::Kernel | Format::Systemd => envelope::formats(lines),
+        _ => Vec::new(),
+    }
 }
 
 /// When the lines begin: the time of the first that has one.
@@ -178,7 +193,10 @@ fn time_of(format: Format, line: &str, lines: &Lines<'_>) -> Option<Moment> {
         Format::Caddy | Format::Traefik => return caddy::time_of(line, zone),
         Format::Redis => return dependency::redis_time(line, zone),
         Format::Alb | Format::Cloudflare | Format::Gcp => return None,
-        Format::Kernel | Format::Systemd => return system::time(line, lines),
+        Format::Container => return envelope::time(line, lines),
+        Format::Journal | Format::Kernel | Format::Systemd => {
+            return envelope::time(line, lines).or_else(|| system::time(line, lines));
+        }
         Format::Mysql | Format::Postgres | Format::Rabbitmq => clock::iso(line, zone),
         Format::Daphne | Format::Gunicorn | Format::Hypercorn | Format::Uvicorn | Format::Uwsgi => {
             return server::time(line, zone);
@@ -215,6 +233,9 @@ fn sniff_line(line: &str) -> Option<Format> {
     if apache::sniff(line) {
         return Some(Format::ApacheError);
     }
+    if envelope::sniff_container(line) {
+        return Some(Format::Container);
+    }
     if line.starts_with('{') {
         return sniff_json(line);
     }
@@ -227,6 +248,9 @@ fn sniff_line(line: &str) -> Option<Format> {
     if edge::alb_line(line) {
         return Some(Format::Alb);
     }
+    if envelope::sniff_journal(line) {
+        return Some(Format::Journal);
+    }
     access::sniff(line)
         .or_else(|| server::sniff(line))
         .or_else(|| dependency::sniff(line))
@@ -235,6 +259,9 @@ fn sniff_line(line: &str) -> Option<Format> {
 }
 
 fn sniff_json(line: &str) -> Option<Format> {
+    if envelope::sniff_journal(line) {
+        return Some(Format::Journal);
+    }
     if let Some(format) = caddy::sniff(line) {
         return Some(format);
     }

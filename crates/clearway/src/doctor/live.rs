@@ -85,8 +85,14 @@ fn read_logs(scene: &Scene, seen: &mut Seen, options: &logs::Options, stages: &m
     system_logs(seen, options, stages);
 }
 
-/// The kernel's own messages, where no file has them.
+/// The journal, and the kernel's own messages where neither it nor a file has them.
 fn system_logs(seen: &mut Seen, options: &logs::Options, stages: &mut Stages) {
+    if let Some(read) = logs::read_journal(options) {
+        stages.log("journal", read.evidence.len(), &read.skipped);
+        seen.evidence.extend(read.evidence);
+        seen.skipped.extend(read.skipped);
+        seen.series.extend(read.series);
+    }
     let read = seen.evidence.iter().any(|item| item.kind == "read" && item.get("what") == Some("kernel-log"));
     if read {
         return;

@@ -78,9 +78,10 @@ pub(crate) fn syslog(text: &str, zone: Zone, around: Option<Moment>) -> Option<(
     let month = month(month_name)?;
     let (day, rest) = rest.trim_start().split_once(' ')?;
     let (time, rest) = rest.split_at_checked(8)?;
+    let (millis, rest) = fraction(rest);
     let around = around?;
     let (year, _, _) = around.date();
-    let of = |year| Moment::of((year, month, digits(day)?), hms(time)?, 0, zone);
+    let of = |year| Moment::of((year, month, digits(day)?), hms(time)?, millis, zone);
     let moment = of(year)?;
     // A log of December, read in January.
     let moment = if moment.seconds_since(around) > 7.0 * 86_400.0 { of(year - 1)? } else { moment };

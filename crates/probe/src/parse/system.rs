@@ -37,7 +37,8 @@ pub(crate) static SYSTEMD: Table = Table::new(patterns! {
 
 /// Seconds since the machine started, as `dmesg` writes them, need the start to be times.
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
-    for (number, line) in lines.iter() {
+    // Documents are for `envelope`.
+    for (number, line) in lines.iter().filter(|(_, line)| !line.starts_with('{')) {
         let Some((time, unit_of, message)) = head(line, lines) else { continue };
         let source = match unit_of {
             Origin::Kernel => "kernel log",
