@@ -123,6 +123,7 @@ const SHARED: &[Kind] = kinds! {
     "neighbour" "an entry of the neighbour table" { "addr" "" "state" "" }
     "firewall" "a rule that matched while the doctor connected" { "addr" "" "verdict" "drop, reject, accept" "rule" "" "delta" "packets" }
     "conntrack" "the table of tracked connections" { "entries" "" "max" "" }
+    "zone" "a log whose times are of another zone than was thought; its evidence has been shifted" { "of" "the log" "offset" "seconds that it was ahead" }
     "clock" "a source's clock against the others" { "of" "" "offset" "" }
     "unit" "a systemd unit" { "name" "" "state" "active, failed, activating" "result" "" "restarts" "" "status" "of its exit" "pid" "" }
     "container" "a container" { "name" "" "state" "" "exit-code" "" "oom-killed" "" "health" "" "restarts" "" "network" "" "addr" "" }

@@ -3,6 +3,7 @@
 //!
 //! What the lines mean is for `parse`.
 
+mod align;
 mod compressed;
 mod fold;
 mod journal;
@@ -19,6 +20,7 @@ use model::report::{Series, Skipped};
 use model::{Evidence, Moment};
 
 use crate::parse::{self, Format, Lines};
+pub use align::align;
 pub use fold::Fold;
 pub use journal::read_journal;
 

@@ -83,6 +83,7 @@ fn read_logs(scene: &Scene, seen: &mut Seen, options: &logs::Options, stages: &m
         seen.series.extend(read.series);
     }
     system_logs(seen, options, stages);
+    logs::align(&mut seen.evidence);
 }
 
 /// The journal, and the kernel's own messages where neither it nor a file has them.
