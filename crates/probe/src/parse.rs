@@ -19,6 +19,7 @@ mod python;
 mod served;
 mod server;
 mod system;
+mod traefik;
 mod traffic;
 
 use std::str::FromStr;
@@ -148,10 +149,14 @@ pub(crate) fn read_requests(format: Format, lines: &Lines<'_>, each: EachRequest
         }
         Format::ApacheError => apache::read(lines, &mut out),
         Format::Caddy => caddy::read(lines, &mut out, each),
-        Format::Traefik => caddy::read_traefik(lines, &mut out),
+        Format::Traefik => traefik::read(lines, &mut out, each),
         Format::Envoy => envoy::read(lines, &mut out, each),
         Format::Haproxy => haproxy::read(lines, &mut out, each),
-        Format::NginxError => nginx::read(lines, &mut out),
+        Format::NginxError => {
+            nginx::read(lines, &mut out);
+            // A container writes its requests into the same.
+            access::read(lines, Format::NginxAccess, &mut out, each);
+        }
         Format::Container => envelope::read(lines, &mut out, each),
         Format::Journal | Format::Kernel | Format::Systemd => {
             system::read(lines, &mut out);
@@ -190,7 +195,8 @@ fn time_of(format: Format, line: &str, lines: &Lines<'_>) -> Option<Moment> {
         }
         Format::Haproxy => return haproxy::time(line, lines),
         Format::Envoy => return envoy::time(line, zone),
-        Format::Caddy | Format::Traefik => return caddy::time_of(line, zone),
+        Format::Caddy => return caddy::time_of(line, zone),
+        Format::Traefik => return traefik::time_of(line, zone),
         Format::Redis => return dependency::redis_time(line, zone),
         Format::Alb | Format::Cloudflare | Format::Gcp => return None,
         Format::Container => return envelope::time(line, lines),
@@ -254,7 +260,7 @@ fn sniff_line(line: &str) -> Option<Format> {
     access::sniff(line)
         .or_else(|| server::sniff(line))
         .or_else(|| dependency::sniff(line))
-        .or_else(|| caddy::sniff(line))
+        .or_else(|| traefik::sniff(line).then_some(Format::Traefik))
         .or_else(|| system::sniff(line).then_some(Format::Kernel))
 }
 
@@ -262,8 +268,11 @@ fn sniff_json(line: &str) -> Option<Format> {
     if envelope::sniff_journal(line) {
         return Some(Format::Journal);
     }
-    if let Some(format) = caddy::sniff(line) {
-        return Some(format);
+    if caddy::sniff(line) {
+        return Some(Format::Caddy);
+    }
+    if traefik::sniff(line) {
+        return Some(Format::Traefik);
     }
     if line.contains("\"EdgeResponseStatus\"") {
         return Some(Format::Cloudflare);
@@ -293,7 +302,13 @@ pub(crate) fn kinds() -> impl Iterator<Item = &'static Kind> {
         &dependency::REDIS,
         &dependency::RABBITMQ,
     ];
-    tables.into_iter().flat_map(Table::kinds).chain(python::KINDS).chain(caddy::KINDS).chain(NGINX)
+    tables
+        .into_iter()
+        .flat_map(Table::kinds)
+        .chain(python::KINDS)
+        .chain(caddy::KINDS)
+        .chain(traefik::KINDS)
+        .chain(NGINX)
 }
 
 /// Lines of nginx that are no failures of a request.

@@ -1,7 +1,6 @@
-//! Caddy's logs (JSON) and Traefik's, whose errors are those of Go's net/http.
+//! Caddy's logs (JSON), whose errors are those of Go's net/http.
 //!
 //! Caddy: `logger` is `http.log.error...` with the error of Go as `msg`, or `http.log.access...` (Caddy documentation, "log").
-//! Traefik tells of upstream errors at the level DEBUG only.
 
 use model::evidence::Place;
 use model::{Evidence, Moment};
@@ -64,13 +63,8 @@ const WORDS: &[(&str, Phase, How)] = &[
     ("EOF", Phase::Head, How::Closed),
 ];
 
-pub(crate) fn sniff(line: &str) -> Option<super::Format> {
-    if line.starts_with('{') && line.contains("\"logger\":\"http.") {
-        return Some(super::Format::Caddy);
-    }
-    let traefik = (line.starts_with('{') && line.contains("\"DownstreamStatus\""))
-        || (line.contains("level=") && line.contains("Bad Gateway"));
-    traefik.then_some(super::Format::Traefik)
+pub(crate) fn sniff(line: &str) -> bool {
+    line.starts_with('{') && line.contains("\"logger\":\"http.")
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
@@ -154,44 +148,8 @@ fn of_request(evidence: Evidence, value: &Value) -> Evidence {
         .with_some("elapsed", value.get("duration").and_then(Value::as_f64))
 }
 
-/// Traefik's own log, as `name=value` pairs or JSON.
-pub(crate) fn read_traefik(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
-    for (number, line) in lines.iter() {
-        let (told, time) = match serde_json::from_str::<Value>(line) {
-            Ok(value) => {
-                let error = value
-                    .get("error")
-                    .or_else(|| value.get("msg"))
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned();
-                (error, time(&value, lines.zone))
-            }
-            Err(_) => {
-                let error = line
-                    .split_once("error=\"")
-                    .and_then(|(_, rest)| rest.rsplit_once('"'))
-                    .map(|(error, _)| error);
-                (error.unwrap_or(line).to_owned(), clock::iso(line, lines.zone).map(|(time, _)| time))
-            }
-        };
-        let Some((phase, how)) = meaning(&told) else { continue };
-        out.push(
-            Evidence::new("failure")
-                .with("proxy", "traefik")
-                .with("phase", phase.name())
-                .with("how", how.name())
-                .with_some("upstream", dialled(&told))
-                .with("detail", told)
-                .text(line)
-                .from("traefik log")
-                .at(Place::file(lines.path, number))
-                .time(time),
-        );
-    }
-}
-
-fn meaning(told: &str) -> Option<(Phase, How)> {
+/// Phase and way of an error of Go.
+pub(crate) fn meaning(told: &str) -> Option<(Phase, How)> {
     let (_, phase, how) = WORDS.iter().find(|(word, _, _)| told.contains(word))?;
     let phase = match phase {
         // An address was looked up, and the resolver could not be reached.
@@ -216,7 +174,7 @@ fn cut(error: &str) -> How {
 }
 
 /// `dial tcp 127.0.0.1:8000: connect: ...`, `dial unix /run/app.sock: ...`, `read tcp 127.0.0.1:5->127.0.0.1:8000: ...`
-fn dialled(told: &str) -> Option<String> {
+pub(crate) fn dialled(told: &str) -> Option<String> {
     if let Some((_, rest)) = told.split_once("dial unix ") {
         return rest.split(": ").next().map(|path| format!("unix:{path}"));
     }

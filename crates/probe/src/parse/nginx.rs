@@ -5,8 +5,8 @@
 
 use std::sync::LazyLock;
 
-use model::Evidence;
 use model::evidence::Place;
+use model::{Evidence, Moment};
 
 use super::Lines;
 use super::clock;
@@ -31,7 +31,6 @@ const fn in_phase(words: &'static str, how: How, phase: Phase) -> Meaning {
 /// The first whose words are in the message counts: longer wordings stand before their parts.
 const MEANINGS: &[Meaning] = &[
     in_phase("no live upstreams", How::NoLive, Phase::Select),
-    in_phase("does not have any active Endpoint", How::NoLive, Phase::Select),
     in_phase("upstream server temporarily disabled", How::Disabled, Phase::Select),
     in_phase("worker_connections are not enough", How::NoConnections, Phase::Connect),
     meaning("upstream timed out", How::Timeout),
@@ -98,9 +97,44 @@ const ACTIONS: &[(&str, Phase)] = &[
     ("while reading client request", Phase::Client),
 ];
 
-/// Whether the line looks like one of this log.
+/// Whether the line looks like one of this log, or of the controller of ingress-nginx, which writes into the same.
 pub(crate) fn sniff(line: &str) -> bool {
     clock::slashed(line, 0).is_some_and(|(_, rest)| rest.starts_with(" ["))
+        || without_endpoint(line).is_some()
+}
+
+/// `W1123 07:06:57.120000       7 controller.go:1107] Service "shop/api" does not have any active Endpoint.`: the name of the
+/// service (ingress-nginx, `internal/ingress/controller/controller.go`; the head is klog's).
+fn without_endpoint(line: &str) -> Option<&str> {
+    let (head, message) = line.split_once("] ")?;
+    let level = head.strip_prefix(['I', 'W', 'E', 'F'])?;
+    let dated =
+        level.as_bytes().iter().take(4).all(u8::is_ascii_digit) && level.as_bytes().get(4) == Some(&b' ');
+    let (name, _) = message.strip_prefix("Service \"")?.split_once("\" does not have any active Endpoint")?;
+    dated.then_some(name)
+}
+
+fn of_controller(lines: &Lines<'_>, number: u64, line: &str, service: &str) -> Evidence {
+    Evidence::new("failure")
+        .with("proxy", "nginx")
+        .with("phase", Phase::Select.name())
+        .with("how", How::NoLive.name())
+        .with("upstream", service)
+        .with("group", service)
+        .with("detail", "the service does not have any active Endpoint")
+        .text(line)
+        .from("nginx error log")
+        .at(Place::file(lines.path, number))
+        .time(klog_time(line, lines))
+}
+
+/// The month and day of klog, in the year of the present.
+fn klog_time(line: &str, lines: &Lines<'_>) -> Option<Moment> {
+    let (date, rest) = line.get(1..)?.split_once(' ')?;
+    let (month, day) = date.split_at_checked(2)?;
+    let (year, _, _) = lines.now?.date();
+    let time = rest.split_once(' ')?.0;
+    clock::iso(&format!("{year:04}-{month}-{day} {time}"), lines.zone).map(|(time, _)| time)
 }
 
 pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
@@ -112,6 +146,9 @@ pub(crate) fn read(lines: &Lines<'_>, out: &mut Vec<Evidence>) {
 }
 
 fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
+    if let Some(service) = without_endpoint(line) {
+        return Some(of_controller(lines, number, line, service));
+    }
     let (time, rest) = clock::slashed(line, lines.zone)?;
     let (level, rest) = rest.strip_prefix(" [")?.split_once("] ")?;
     let (process, rest) = rest.split_once(": ")?;
