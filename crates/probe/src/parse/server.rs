@@ -169,9 +169,8 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, e
         let line = head(text, lines.zone);
         time = line.time.or(time);
         // A traceback has no pid of its own: it follows a line of the process that wrote it.
-        let pid = line.pid.or(before.filter(|_| line.time.is_none()));
-        before = pid;
-        if let Some(begun) = Traceback::begin(lines.path, number, line.message, time, source, pid) {
+        before = line.pid.or(before.filter(|_| line.time.is_none()));
+        if let Some(begun) = Traceback::begin(lines.path, number, line.message, time, source, before) {
             traceback = Some(begun);
             continue;
         }
