@@ -168,8 +168,7 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, e
         chain.line(text, out);
         let line = head(text, lines.zone);
         time = line.time.or(time);
-        // A traceback has no pid of its own: it follows a line of the process that wrote it.
-        before = line.pid.or(before.filter(|_| line.time.is_none()));
+        before = process(&line, text, before);
         if let Some(begun) = Traceback::begin(lines.path, number, line.message, time, source, before) {
             traceback = Some(begun);
             continue;
@@ -220,6 +219,18 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, e
     }
     chain.finish(traceback, out);
     out.extend(traffic.evidence(product, source, lines.path));
+}
+
+/// The process that a traceback is of: that of the line before it, or of the traceback that it came of. A request line of
+/// uWSGI is about another one, as likely as not.
+fn process<'a>(line: &Line<'a>, text: &str, before: Option<&'a str>) -> Option<&'a str> {
+    if text.starts_with("[pid: ") {
+        return None;
+    }
+    let goes_on = text.trim().is_empty()
+        || text.contains(python::START)
+        || python::CHAINED.iter().any(|sentence| text.contains(sentence));
+    line.pid.or(before.filter(|_| goes_on))
 }
 
 /// Python writes addresses as `'127.0.0.1', 8000`, and those of Unix sockets as their path.
