@@ -287,6 +287,8 @@ fn is_persistent(scheme: &str, prefix: &str, scope: &Scope<'_>, modern: Option<b
             match (version, connection.map(String::as_str)) {
                 (Some("1.0"), _) => Some(false),
                 (_, Some(value)) if value.eq_ignore_ascii_case("close") => Some(false),
+                // As with the usual map of `$http_upgrade`, it is `close` for some requests.
+                (_, Some(value)) if value.contains('$') => None,
                 (Some(_), Some(_)) => Some(true),
                 // Older versions speak HTTP/1.0 and say `Connection: close` by themselves.
                 (Some(_), None) | (None, _) => modern,
