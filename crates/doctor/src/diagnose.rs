@@ -233,7 +233,8 @@ fn fix(hypothesis: &Hypothesis<'_>, book: &Book<'_>) -> Fix {
     };
     let edits = remedy.edits.iter().filter_map(|(clause, new)| {
         let (evidence, binding) = book
-            .of(&clause.kinds)
+            .candidates(clause, &hypothesis.binding)
+            .into_iter()
             .find_map(|evidence| Some((evidence, clause.matches(evidence, &hypothesis.binding)?)))?;
         let model::evidence::Place::File { path, line } = &evidence.place else { return None };
         let default = evidence.get("default") == Some("yes");

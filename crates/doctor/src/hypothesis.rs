@@ -24,16 +24,48 @@ const KEY_DEFAULT: &str = "upstream";
 /// All evidence, by kind.
 pub(crate) struct Book<'a> {
     by_kind: HashMap<&'a str, Vec<&'a Evidence>>,
+    /// By kind, field and value, for the fields of [`INDEXED`].
+    by_value: HashMap<(&'a str, &'a str, &'a str), Vec<&'a Evidence>>,
     pub(crate) now: Option<Moment>,
 }
+
+/// Fields by which clauses are joined: in a large set of configurations each value of them has a small part of the evidence.
+const INDEXED: &[&str] = &["bind", "group", "name", "target", "unit", "via"];
 
 impl<'a> Book<'a> {
     pub(crate) fn new(evidence: &'a [Evidence], now: Option<Moment>) -> Book<'a> {
         let mut by_kind: HashMap<&str, Vec<&Evidence>> = HashMap::new();
+        let mut by_value: HashMap<(&str, &str, &str), Vec<&Evidence>> = HashMap::new();
         for item in evidence {
             by_kind.entry(item.kind.as_ref()).or_default().push(item);
+            for (field, value) in item.fields.iter().filter(|(field, _)| INDEXED.contains(&field.as_ref())) {
+                by_value.entry((item.kind.as_ref(), field.as_ref(), value)).or_default().push(item);
+            }
         }
-        Book { by_kind, now }
+        Book { by_kind, by_value, now }
+    }
+
+    /// Evidence that may match a clause, in its order: all of its kinds, or the part that has a value the clause asks for.
+    pub(crate) fn candidates(&self, clause: &Clause, binding: &Binding) -> Vec<&'a Evidence> {
+        let values: Vec<(String, String)> = clause
+            .plain_values(binding)
+            .filter(|(field, _)| INDEXED.contains(&field.as_str()))
+            // Numbers are equal under several spellings, which an index does not know.
+            .filter_map(|(field, value)| Some((field, value.filter(|value| value.parse::<f64>().is_err())?)))
+            .collect();
+        let mut found = Vec::new();
+        for kind in &clause.kinds {
+            let mut best: &[&'a Evidence] = self.by_kind.get(kind.as_str()).map_or(&[], Vec::as_slice);
+            for (field, value) in &values {
+                let part = self.by_value.get(&(kind.as_str(), field.as_str(), value.as_str()));
+                let part = part.map_or(&[][..], Vec::as_slice);
+                if part.len() < best.len() {
+                    best = part;
+                }
+            }
+            found.extend_from_slice(best);
+        }
+        found
     }
 
     /// Evidence of these kinds.
@@ -117,7 +149,7 @@ fn instances<'a>(page: &Page, book: &Book<'a>) -> Vec<Instance<'a>> {
             continue;
         }
         let empty = Binding::new();
-        for evidence in book.of(&statement.clause.kinds) {
+        for evidence in book.candidates(&statement.clause, &empty) {
             if let Some(binding) = statement.clause.matches(evidence, &empty) {
                 instances.push(Instance { statement: index, evidence, binding });
             }
@@ -201,8 +233,8 @@ impl<'a> Reading<'a> {
                     reading.find(&statement.clause, evidence, instance.evidence)
                 }
                 (None, _) => {
-                    let evidence = book.of(&statement.clause.kinds);
-                    reading.find(&statement.clause, evidence, instance.evidence)
+                    let evidence = book.candidates(&statement.clause, &reading.binding);
+                    reading.find(&statement.clause, evidence.into_iter(), instance.evidence)
                 }
             };
             match found {
@@ -247,7 +279,7 @@ impl<'a> Reading<'a> {
         symptom: &Evidence,
     ) -> Option<Vec<&'a Evidence>> {
         let reading = book.reading(source)?;
-        let there = book.of(&clause.kinds).any(|evidence| {
+        let there = book.candidates(clause, &self.binding).into_iter().any(|evidence| {
             clause.in_time(evidence, symptom) && clause.matches(evidence, &self.binding).is_some()
         });
         (!there).then(|| vec![reading])
