@@ -94,10 +94,10 @@ const SHARED: &[Kind] = kinds! {
         "level" "of a log" "format" "of a log, as it is written" "format-name" "of a log"
     }
     "target" "an address that the proxy sends to, looked up in the socket table" {
-        "addr" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""
+        "addr" "" "port" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""
         "queue" "connections that wait to be accepted" "backlog" "how many may" "age" "of the process" "netns" "own or other" "busy" "workers with a request" "workers" ""
     }
-    "stray-listener" "a Python server listens where no proxy sends" { "bind" "" "pid" "" "product" "" "by" "" "age" "" "netns" "" }
+    "stray-listener" "a Python server listens where no proxy sends" { "bind" "" "port" "" "pid" "" "product" "" "by" "" "age" "" "netns" "" }
     "socket-file" "the path of a Unix socket" {
         "addr" "unix:PATH" "exists" "" "is-socket" "" "listening" "" "mode" "in octal" "owner" "" "reachable" "whether the proxy's user may connect"
         "blocked-by" "the folder or socket that forbids it" "seen-by-proxy" "no where the proxy has another view of the file system"

@@ -71,7 +71,11 @@ pub(crate) fn target(scene: &Scene, address: &Address, backlogs: &[Backlog]) -> 
         others.filter_map(|netns| Some((*netns, *host.listeners(*netns, address).first()?))).next()
     };
     let found = here.or_else(|| if loopback { None } else { elsewhere() });
-    let evidence = Evidence::new("target").with("addr", address).from("socket table").at(place(address));
+    let evidence = Evidence::new("target")
+        .with("addr", address)
+        .with_some("port", address.port())
+        .from("socket table")
+        .at(place(address));
     let Some((netns, socket)) = found else {
         return evidence.with("listening", "no").text(format!("nothing listens at {address}"));
     };
@@ -260,6 +264,7 @@ fn strays(scene: &mut Scene, sent_to: &BTreeSet<Address>) {
             found.push(
                 Evidence::new("stray-listener")
                     .with("bind", &socket.local)
+                    .with_some("port", socket.local.port())
                     .with("pid", owner.pid)
                     .with("product", name(owner))
                     .with("by", &owner.name)
