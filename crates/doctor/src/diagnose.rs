@@ -158,6 +158,7 @@ fn rank(catalogue: &Catalogue, book: &Book<'_>, likely: &[Hypothesis<'_>]) -> Ve
 /// Whether the one is a confirmed cause from which the other follows, in the same case.
 fn leads_to(catalogue: &Catalogue, deeper: &Hypothesis<'_>, other: &Hypothesis<'_>) -> bool {
     deeper.confidence >= CONFIRMED_MIN
+        && deeper.told_apart
         && deeper.page.id != other.page.id
         && catalogue.consequences(&deeper.page.id).contains(&other.page.id.as_str())
         && !catalogue.consequences(&other.page.id).contains(&deeper.page.id.as_str())

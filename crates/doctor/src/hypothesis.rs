@@ -86,6 +86,8 @@ pub(crate) struct Hypothesis<'a> {
     pub(crate) binding: Binding,
     pub(crate) confidence: f64,
     pub(crate) decided: bool,
+    /// Something tells it from what looks alike; symptoms alone do not.
+    pub(crate) told_apart: bool,
     /// The evidence for it, each once.
     pub(crate) because: Vec<&'a Evidence>,
     pub(crate) against: Vec<&'a Evidence>,
@@ -346,6 +348,7 @@ impl<'a> Reading<'a> {
             binding: self.binding,
             confidence,
             decided: decided && !self.contradicted,
+            told_apart: self.proof || self.decisive,
             because,
             against: self.against,
             missing: self.missing,
