@@ -93,6 +93,7 @@ const SHARED: &[Kind] = kinds! {
         "written" "the part of the line that says it, where the line says more" "form" "option where it stands on a command line" "directive" "the product's own name of it, where several mean the same"
         "level" "of a log" "format" "of a log, as it is written" "format-name" "of a log"
     }
+    "config-age" "whether a configuration is newer than what its proxy runs with" { "product" "" "path" "" "newer" "yes or no" "by" "seconds" }
     "target" "an address that the proxy sends to, looked up in the socket table" {
         "addr" "" "port" "" "listening" "yes or no" "bind" "what the listener is bound to" "pid" "" "by" "the name of the process" "product" ""
         "queue" "connections that wait to be accepted" "backlog" "how many may" "age" "of the process" "netns" "own or other" "busy" "workers with a request" "workers" ""

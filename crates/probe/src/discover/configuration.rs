@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use model::Evidence;
+use model::evidence::Place;
 use model::report::Skipped;
 
-use super::Scene;
 use super::proxies::Front;
+use super::{Scene, targets};
 use crate::config::{self, Configuration, Files, Format, Software, Source};
 use crate::host::process;
 use crate::host::product::{Product, Tier};
@@ -105,7 +107,38 @@ pub(super) fn read_proxy(scene: &mut Scene, front: &Front, configuration: &mut C
         _ => None,
     };
     let read = config::read_sources(&[Source { path: path.clone(), text, format }], &seen, &software);
+    let age = age(scene, front, &seen, &read);
+    scene.evidence.extend(age);
     absorb(scene, configuration, read);
+}
+
+/// Whether a file was changed after the proxy had read it: its workers are as old as the last reload.
+fn age(scene: &Scene, front: &Front, seen: &Seen, read: &Configuration) -> Option<Evidence> {
+    // The others take a new configuration without a new process.
+    if !matches!(front.product, Product::Nginx | Product::Apache | Product::Haproxy) {
+        return None;
+    }
+    let of_proxy = |process: &&process::Process| process.pid == front.pid || process.ppid == front.pid;
+    let ran_for = scene.host.processes.values().filter(of_proxy).filter_map(targets::age).min()?;
+    let since = |path: &String| {
+        let changed = fs::metadata(seen.path(path)).ok()?.modified().ok()?;
+        Some(changed.elapsed().ok()?.as_secs())
+    };
+    let (since, path) = read.read.iter().filter_map(|path| Some((since(path)?, path))).min()?;
+    // The clock of processes counts whole seconds.
+    let newer = since + 1 < ran_for;
+    let by = ran_for.abs_diff(since);
+    let told = if newer { "changed" } else { "has not been changed" };
+    Some(
+        Evidence::new("config-age")
+            .with("product", front.product.name())
+            .with("path", path)
+            .with("newer", targets::yes(newer))
+            .with("by", by)
+            .text(format!("{path} {told} since {} read it, {ran_for} s ago", front.product.name()))
+            .from("configuration")
+            .at(Place::file(path.as_str(), 0)),
+    )
 }
 
 /// Adds what was read, its evidence and its problems.

@@ -42,6 +42,11 @@ impl Request<'_> {
     fn failed(&self) -> bool {
         matches!(self.status.as_bytes().first(), Some(b'5' | b'0'))
     }
+
+    /// A request with a body that was refused: an upload that is answered before it is read may fail at the proxy.
+    fn refused_upload(&self) -> bool {
+        self.status.starts_with('4') && matches!(self.method.as_deref(), Some("POST" | "PUT" | "PATCH"))
+    }
 }
 
 pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, each: EachRequest<'_>) {
@@ -57,7 +62,9 @@ pub(crate) fn read(lines: &Lines<'_>, format: Format, out: &mut Vec<Evidence>, e
         if let Some(time) = request.time {
             each(time, request.failed(), request.elapsed);
         }
-        let failed = request.failed() || request.status == "499";
+        let failed = request.failed()
+            || matches!(request.status.as_ref(), "408" | "499")
+            || (proxy == "gunicorn" && request.refused_upload());
         let retried = request.upstream_status.as_ref().is_some_and(|statuses| statuses.contains(','));
         if failed || retried || request.elapsed.is_some_and(|elapsed| elapsed >= SLOW_SECONDS) {
             out.push(

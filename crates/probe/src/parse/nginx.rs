@@ -210,6 +210,7 @@ fn one(lines: &Lines<'_>, number: u64, line: &str) -> Option<Evidence> {
         .with_some("name", unresolved(message));
     if let Some(upstream) = upstream {
         let (scheme, address) = target(upstream);
+        let scheme = if told.contains("proxying upgraded connection") { Some("ws") } else { scheme };
         evidence = evidence.with("upstream", address).with_some("scheme", scheme);
     } else if phase == Phase::Resolve {
         evidence = evidence.with_some("upstream", unresolved(message));

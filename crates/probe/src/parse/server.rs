@@ -120,6 +120,7 @@ pub(crate) static ASGI: Table = Table::new(patterns! {
 pub(crate) static FRAMEWORKS: Table = Table::new(patterns! {
     "python.unhandled" "a framework caught an exception of a view and answered 500" { "uri" "method" "exception" "message" "file" "line" } "Exception on " r"Exception on (?<uri>/\S*) \[(?<method>[A-Z]+)\]"
     "python.unhandled" "the same in Django's words" { "uri" "exception" "message" "file" "line" } "Internal Server Error: /" r"Internal Server Error: (?<uri>/\S*)"
+    "python.host-refused" "Django refuses the Host of a request, which is not among ALLOWED_HOSTS: 400" { "host" } "Invalid HTTP_HOST header: " r"Invalid HTTP_HOST header: '(?<host>[^']*)'"
 });
 
 /// The time, process and message of a line.
