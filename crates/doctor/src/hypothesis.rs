@@ -14,6 +14,8 @@ const INSTANCES_MAX: usize = 12;
 const CONFIDENCE_MAX: f64 = 0.99;
 /// Without a decisive clause and two independent sources, or a proof.
 const UNDECIDED_MAX: f64 = 0.79;
+/// With nothing that tells it from its look-alikes: a guess, which is not asserted.
+const GUESSED_MAX: f64 = 0.49;
 /// With something that speaks against it.
 const CONTRADICTED_MAX: f64 = 0.5;
 /// Evidence of one clause that is cited.
@@ -337,6 +339,10 @@ impl<'a> Reading<'a> {
         if !decided {
             confidence = confidence.min(UNDECIDED_MAX);
         }
+        let told_apart = self.proof || self.decisive;
+        if !told_apart {
+            confidence = confidence.min(GUESSED_MAX);
+        }
         if self.contradicted {
             confidence = confidence.min(CONTRADICTED_MAX);
         }
@@ -348,7 +354,7 @@ impl<'a> Reading<'a> {
             binding: self.binding,
             confidence,
             decided: decided && !self.contradicted,
-            told_apart: self.proof || self.decisive,
+            told_apart,
             because,
             against: self.against,
             missing: self.missing,

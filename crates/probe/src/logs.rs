@@ -7,6 +7,7 @@ mod align;
 mod compressed;
 mod fold;
 mod journal;
+mod names;
 mod series;
 
 use std::collections::BTreeSet;
@@ -23,6 +24,7 @@ use crate::parse::{self, Format, Lines};
 pub use align::align;
 pub use fold::Fold;
 pub use journal::read_journal;
+pub use names::name_servers;
 
 /// One step backwards: large enough that its lines are parsed in one go, small enough to look at the clock in between.
 const BLOCK_BYTES: u64 = 4 << 20;

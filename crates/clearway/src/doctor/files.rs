@@ -52,6 +52,7 @@ pub(super) fn read(args: &args::Doctor, started: Instant) -> anyhow::Result<Seen
         seen.series.extend(read.series);
         seen.skipped.extend(read.skipped);
     }
+    logs::name_servers(&mut seen.evidence);
     logs::align(&mut seen.evidence);
     // What they include is looked for among themselves.
     let given = Given::new(sources.iter().map(|source| (source.path.clone(), source.text.clone())));

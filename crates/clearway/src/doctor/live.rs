@@ -83,6 +83,7 @@ fn read_logs(scene: &Scene, seen: &mut Seen, options: &logs::Options, stages: &m
         seen.series.extend(read.series);
     }
     system_logs(seen, options, stages);
+    logs::name_servers(&mut seen.evidence);
     logs::align(&mut seen.evidence);
 }
 

@@ -170,7 +170,11 @@ fn ask(question: &Question, budget: &Budget) -> Answer {
         .from(if question.via == "proxy" { "http probe through the proxy" } else { "http probe" })
         .at(Place::Probe(what.clone()))
         .time(now());
-    Answer { evidence: vec![evidence], probed: vec![probed(what, said, begun)], ..Answer::default() }
+    let mut found = vec![evidence];
+    if let (End::Unconnected(error), "direct") = (&end, question.via) {
+        found.push(tcp::evidence(&question.addr, Err(error), elapsed));
+    }
+    Answer { evidence: found, probed: vec![probed(what, said, begun)], ..Answer::default() }
 }
 
 /// How reading ended.
@@ -180,6 +184,8 @@ pub(super) enum End {
     Complete,
     Failed(io::Error),
     Timeout,
+    /// There was no connection.
+    Unconnected(io::Error),
 }
 
 /// Sends the request and reads until the answer is whole, the other side ends, or the time is up.
@@ -187,13 +193,11 @@ fn exchange(question: &Question, limit: Duration) -> (Vec<u8>, End) {
     let until = Instant::now() + limit;
     let connection: io::Result<Box<dyn Connection>> = match &question.address {
         Address::Inet(address) => tcp_connection(*address, question, limit),
-        Address::Unix(path) => {
-            UnixStream::connect(path).map(|stream| Box::new(stream) as Box<dyn Connection>)
-        }
+        Address::Unix(path) => tcp::unix_stream(path).map(|stream| Box::new(stream) as Box<dyn Connection>),
     };
     let mut connection = match connection {
         Ok(connection) => connection,
-        Err(error) => return (Vec::new(), End::Failed(error)),
+        Err(error) => return (Vec::new(), End::Unconnected(error)),
     };
     let request = if question.scheme == "uwsgi" { uwsgi(question) } else { plain(question) };
     if let Err(error) = connection.wait(limit).and_then(|()| connection.write_all(&request)) {

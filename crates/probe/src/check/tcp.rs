@@ -35,21 +35,8 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
         },
         _ => connect(&address, budget.at_most(WAIT)),
     };
-    let (word, errno) = match &result {
-        Ok(()) => ("open", None),
-        Err(error) => (word(error), error.raw_os_error()),
-    };
-    let elapsed = begun.elapsed().as_secs_f64();
-    let evidence = Evidence::new("tcp-probe")
-        .with("addr", addr)
-        .with("from", "here")
-        .with("result", word)
-        .with_some("errno", errno)
-        .with("elapsed", format!("{elapsed:.3}"))
-        .text(format!("a connection to {addr}: {word} after {:.0} ms", elapsed * 1000.0))
-        .from("tcp probe")
-        .at(Place::Probe(format!("connect {addr}")))
-        .time(super::http::now());
+    let evidence = evidence(addr, result.as_ref().map(|()| ()), begun.elapsed().as_secs_f64());
+    let word = evidence.get("result").unwrap_or_default().to_owned();
     Answer {
         evidence: vec![evidence],
         probed: vec![probed(format!("connect {addr}"), word, begun)],
@@ -65,13 +52,40 @@ pub(crate) fn resolve(addr: &str) -> Option<Address> {
 fn connect(address: &Address, wait: Duration) -> io::Result<()> {
     match address {
         Address::Inet(address) => stream(*address, wait).map(|_| ()),
-        Address::Unix(path) => UnixStream::connect(path).map(|_| ()),
+        Address::Unix(path) => unix_stream(path).map(|_| ()),
     }
 }
 
 /// A connection within a time, which is never nought.
 pub(super) fn stream(address: SocketAddr, wait: Duration) -> io::Result<TcpStream> {
     TcpStream::connect_timeout(&address, wait.max(Duration::from_millis(50)))
+}
+
+/// A connection to a Unix socket, at once: where its queue is full, a blocking one would wait without limit.
+pub(super) fn unix_stream(path: impl AsRef<std::path::Path>) -> io::Result<UnixStream> {
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&socket2::SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    Ok(UnixStream::from(std::os::fd::OwnedFd::from(socket)))
+}
+
+/// What came of a connection, as evidence.
+pub(super) fn evidence(addr: &str, result: Result<(), &io::Error>, elapsed: f64) -> Evidence {
+    let (word, errno) = match result {
+        Ok(()) => ("open", None),
+        Err(error) => (word(error), error.raw_os_error()),
+    };
+    Evidence::new("tcp-probe")
+        .with("addr", addr)
+        .with("from", "here")
+        .with("result", word)
+        .with_some("errno", errno)
+        .with("elapsed", format!("{elapsed:.3}"))
+        .text(format!("a connection to {addr}: {word} after {:.0} ms", elapsed * 1000.0))
+        .from("tcp probe")
+        .at(Place::Probe(format!("connect {addr}")))
+        .time(super::http::now())
 }
 
 pub(super) fn word(error: &io::Error) -> &'static str {

@@ -56,6 +56,7 @@ pub const NAMES: &[Name] = names! {
     "retries" "attempts after the first; 0: none, none: as many as there are addresses"
     "retry-on" "when the proxy tries again"
     "balance" "how the proxy chooses among the addresses"
+    "server-name" "what the proxy's log calls an address, within its group"
     "check" "whether the proxy asks its upstreams how they are"
     "check-interval" "between two checks"
     "check-fall" "failed checks that take an address out"

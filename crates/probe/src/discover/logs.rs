@@ -1,6 +1,9 @@
 //! Where the parts of the chain write their logs: what their configurations say, and what they have open.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use model::report::Skipped;
 
@@ -9,12 +12,20 @@ use super::proxies::Front;
 use super::{LogFile, Scene};
 use crate::host::process;
 use crate::host::product::{Product, Tier};
-use crate::parse::Format;
+use crate::parse::{self, Format};
 
 /// Logs of the system, by distribution.
 const SYSTEM: &[&str] = &["/var/log/kern.log", "/var/log/syslog", "/var/log/messages"];
 /// Logs of one process; a server that appends to hundreds of files has something else in them.
 const OPEN_MAX: usize = 20;
+/// Where programs and syslog write, and how many folders below it are looked into.
+const SYSTEM_LOGS: &str = "/var/log";
+const FOLDERS_DEEP: usize = 1;
+/// A log that nobody wrote to for longer says nothing of the present.
+const LATELY: Duration = Duration::from_secs(3600);
+const LATELY_MAX: usize = 64;
+/// What is read of a log to see whose it is.
+const TAIL_BYTES: u64 = 16 << 10;
 
 pub(super) fn find(scene: &mut Scene, fronts: &[Front]) {
     for front in fronts {
@@ -39,9 +50,59 @@ pub(super) fn find(scene: &mut Scene, fronts: &[Front]) {
             }
         }
     }
+    left_behind(scene);
     for path in SYSTEM.iter().map(PathBuf::from).filter(|path| path.exists()) {
         scene.add_log(LogFile { path, format: Some(Format::Kernel), product: "kernel" });
     }
+}
+
+/// Logs below /var/log that were written lately by a program of the chain: one that has ended has nothing open any more, and
+/// syslog writes for those that have no file.
+fn left_behind(scene: &mut Scene) {
+    let mut found = Vec::new();
+    for path in recent(Path::new(SYSTEM_LOGS), FOLDERS_DEEP) {
+        if scene.logs.iter().any(|log| log.path == path)
+            || SYSTEM.iter().any(|known| path == Path::new(known))
+        {
+            continue;
+        }
+        let Some(text) = tail(&path) else { continue };
+        let Some(format) = parse::sniff(&path.display().to_string(), &text) else { continue };
+        if matches!(format.what(), "server-log" | "proxy-log" | "dependency-log") {
+            found.push(LogFile { path, format: Some(format), product: format.product() });
+        }
+    }
+    found.into_iter().for_each(|log| scene.add_log(log));
+}
+
+/// Files that were written to lately, at most [`LATELY_MAX`] of them, the youngest first.
+fn recent(folder: &Path, deep: usize) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![(folder.to_owned(), deep)];
+    while let Some((folder, deep)) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() && deep > 0 {
+                folders.push((entry.path(), deep - 1));
+            }
+            let age = metadata.modified().ok().and_then(|time| time.elapsed().ok());
+            if metadata.is_file() && metadata.len() > 0 && age.is_some_and(|age| age < LATELY) {
+                files.push((age, entry.path()));
+            }
+        }
+    }
+    files.sort();
+    files.into_iter().take(LATELY_MAX).map(|(_, path)| path).collect()
+}
+
+/// The last lines of a file.
+fn tail(path: &Path) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let length = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether a dependency is one of this chain: in the same namespace, or connected to.
@@ -90,7 +151,7 @@ fn configured(scene: &mut Scene, pid: u32, product: Product, role: &str) {
 /// The plain path where it is the same file: it is what a person can open.
 fn outside(seen: PathBuf, plain: &str) -> PathBuf {
     let plain = PathBuf::from(plain);
-    let same = match (std::fs::metadata(&seen), std::fs::metadata(&plain)) {
+    let same = match (fs::metadata(&seen), fs::metadata(&plain)) {
         (Ok(a), Ok(b)) => {
             use std::os::unix::fs::MetadataExt;
             (a.dev(), a.ino()) == (b.dev(), b.ino())

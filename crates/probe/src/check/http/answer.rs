@@ -79,7 +79,7 @@ impl Head {
             return match end {
                 End::Closed | End::Complete => "closed",
                 End::Timeout => "timeout",
-                End::Failed(error) => match error.raw_os_error() {
+                End::Failed(error) | End::Unconnected(error) => match error.raw_os_error() {
                     Some(libc::ECONNRESET | libc::EPIPE) => "reset",
                     Some(libc::ECONNREFUSED) => "refused",
                     _ if matches!(
@@ -108,7 +108,7 @@ impl Head {
         match end {
             End::Complete => "ok",
             End::Closed if self.length().is_none() && self.field("transfer-encoding").is_none() => "ok",
-            End::Closed | End::Failed(_) => "truncated",
+            End::Closed | End::Failed(_) | End::Unconnected(_) => "truncated",
             End::Timeout => "timeout",
         }
     }

@@ -204,6 +204,7 @@ fn target(line: &Line, defaults: &[&Line], lines: &[&Line], sections: &[Section]
         }
     }
     settings.extend(fails(line, lines));
+    settings.push(Setting::new("server-name", line.word(1), origin));
     Some(Target { written, settings, origin: origin.clone() })
 }
 

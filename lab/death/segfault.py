@@ -1,0 +1,23 @@
+"""A worker crashes in compiled code."""
+
+CAUSE = "native-segfault"
+PIDS = "host"
+
+APP = """
+import ctypes
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/image":
+        ctypes.string_at(0)
+    start_response("200 OK", [("Content-Length", "3")])
+    return [b"ok\\n"]
+"""
+
+URL = "http://shop.example/image"
+
+
+def run(lab):
+    lab.nginx()
+    lab.gunicorn(app=APP)
+    lab.get("/image", 502, times=2)
+    lab.saw("gunicorn.log", "SIGSEGV")
