@@ -24,4 +24,4 @@ def run(lab):
 
     until(lambda: lab.get("/") == 500, "the last connection to be taken")
     lab.get("/", 500, times=2)
-    lab.saw("gunicorn.log", "too many clients")
+    lab.saw("gunicorn.log", "remaining connection slots are reserved")

@@ -17,6 +17,7 @@ mod tls;
 
 pub(crate) use tcp::resolve;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use model::report::{Probed, Skipped};
@@ -39,12 +40,12 @@ pub struct Answer {
 #[derive(Debug)]
 pub struct Budget {
     until: Instant,
-    requests: usize,
+    requests: AtomicUsize,
 }
 
 impl Budget {
     pub fn new(time: Duration) -> Budget {
-        Budget { until: Instant::now() + time, requests: REQUESTS_MAX }
+        Budget { until: Instant::now() + time, requests: AtomicUsize::new(REQUESTS_MAX) }
     }
 
     pub fn left(&self) -> Duration {
@@ -52,10 +53,9 @@ impl Budget {
     }
 
     /// Whether one more request may be made; counts it.
-    pub(crate) fn take_request(&mut self) -> bool {
-        let may = self.requests > 0;
-        self.requests = self.requests.saturating_sub(1);
-        may
+    pub(crate) fn take_request(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     /// The time for a step that wants so long, within what is left.
@@ -69,7 +69,7 @@ struct Check {
     kind: &'static str,
     /// What it takes, where that is more than anybody has.
     needs: &'static str,
-    run: fn(&Scene, &Want, &mut Budget) -> Answer,
+    run: fn(&Scene, &Want, &Budget) -> Answer,
 }
 
 const CHECKS: &[Check] = &[
@@ -108,7 +108,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// Comes by what is wanted, if anybody can.
-pub fn answer(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub fn answer(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     match CHECKS.iter().find(|check| check.kind == want.kind) {
         Some(check) => {
             let mut answer = (check.run)(scene, want, budget);
@@ -120,6 +120,25 @@ pub fn answer(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
         // Lines of logs that were read already, and settings: nothing more can be done for them here.
         None => Answer::default(),
     }
+}
+
+/// Whether the answer to a wish is waited for, at somebody's other end; what is read on this machine is there at once.
+pub fn waits(want: &Want) -> bool {
+    matches!(
+        want.kind.as_ref(),
+        "clock"
+            | "counter"
+            | "dns-probe"
+            | "firewall"
+            | "http-probe"
+            | "idle-probe"
+            | "postgres.blocked"
+            | "postgres.sessions"
+            | "rabbitmq.status"
+            | "redis.info"
+            | "tcp-probe"
+            | "tls-probe"
+    )
 }
 
 /// A check that could not run.

@@ -17,9 +17,10 @@ const ROUNDS_MAX: usize = 32;
 
 /// Whoever can come by evidence.
 pub(crate) trait Eyes {
-    /// What there is to say to this; nothing once the time is up.
-    fn look(&mut self, want: &Want) -> Look;
-    fn time_is_up(&self) -> bool;
+    /// What there is to say to each of these; they are looked for side by side.
+    fn look(&mut self, wants: &[Want]) -> Vec<Look>;
+    /// Whether there is still time for this; what needs no waiting always has it.
+    fn has_time_for(&self, want: &Want) -> bool;
 }
 
 /// The answer to one wish.
@@ -49,20 +50,18 @@ pub(crate) fn investigate(
         if round.is_empty() && number > 0 {
             break;
         }
-        for want in round {
-            if eyes.time_is_up() {
-                seen.skipped.push(Skipped {
-                    check: want.to_string(),
-                    reason: "the time for probes was up".to_owned(),
-                    needs: "a larger --budget".to_owned(),
-                });
-            } else {
-                let look = eyes.look(&want);
-                seen.evidence.extend(look.evidence);
-                seen.skipped.extend(look.skipped);
-                seen.probes.extend(look.probes);
-            }
-            asked.insert(want);
+        asked.extend(round.iter().cloned());
+        let (now, never): (Vec<Want>, Vec<Want>) =
+            round.into_iter().partition(|want| eyes.has_time_for(want));
+        seen.skipped.extend(never.iter().map(|want| Skipped {
+            check: want.to_string(),
+            reason: "the time for probes was up".to_owned(),
+            needs: "a larger --budget".to_owned(),
+        }));
+        for look in eyes.look(&now) {
+            seen.evidence.extend(look.evidence);
+            seen.skipped.extend(look.skipped);
+            seen.probes.extend(look.probes);
         }
         diagnosis = diagnose(Catalogue::causes(), &seen.evidence, present);
     }
@@ -80,15 +79,19 @@ mod tests {
     }
 
     impl Eyes for One {
-        fn look(&mut self, want: &Want) -> Look {
-            self.asked.push(want.to_string());
-            let evidence = (want.kind == "target")
-                .then(|| "target addr=127.0.0.1:8000 listening=no source=sockets".parse().expect("evidence"));
-            Look { evidence: evidence.into_iter().collect(), ..Look::default() }
+        fn look(&mut self, wants: &[Want]) -> Vec<Look> {
+            let one = |want: &Want| {
+                let evidence = (want.kind == "target").then(|| {
+                    "target addr=127.0.0.1:8000 listening=no source=sockets".parse().expect("evidence")
+                });
+                Look { evidence: evidence.into_iter().collect(), ..Look::default() }
+            };
+            self.asked.extend(wants.iter().map(ToString::to_string));
+            wants.iter().map(one).collect()
         }
 
-        fn time_is_up(&self) -> bool {
-            self.asked.len() >= self.patience
+        fn has_time_for(&self, _want: &Want) -> bool {
+            self.asked.len() < self.patience
         }
     }
 

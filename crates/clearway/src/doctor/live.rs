@@ -1,9 +1,10 @@
 //! This machine: what is there, what its logs say of the last minutes, and whoever can tell more when asked.
 
+use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use model::{Moment, Want};
-use probe::check::{self, Budget};
+use probe::check::{self, Answer, Budget};
 use probe::discover::{self, OwnTarget, Scene, Url};
 use probe::logs;
 
@@ -137,15 +138,26 @@ impl LiveEyes {
 }
 
 impl Eyes for LiveEyes {
-    fn look(&mut self, want: &Want) -> Look {
-        self.asked += 1;
-        let answer = check::answer(&self.scene, want, &mut self.budget);
-        self.scene.evidence.extend(answer.evidence.iter().cloned());
-        Look { evidence: answer.evidence, skipped: answer.skipped, probes: answer.probed }
+    fn look(&mut self, wants: &[Want]) -> Vec<Look> {
+        self.asked += wants.len();
+        let (scene, budget) = (&self.scene, &self.budget);
+        let answers: Vec<Answer> = thread::scope(|scope| {
+            let looking: Vec<_> =
+                wants.iter().map(|want| scope.spawn(move || check::answer(scene, want, budget))).collect();
+            looking.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+        });
+        let look = |answer: Answer| Look {
+            evidence: answer.evidence,
+            skipped: answer.skipped,
+            probes: answer.probed,
+        };
+        let looks: Vec<Look> = answers.into_iter().map(look).collect();
+        self.scene.evidence.extend(looks.iter().flat_map(|look| look.evidence.iter().cloned()));
+        looks
     }
 
-    fn time_is_up(&self) -> bool {
-        self.budget.left().is_zero()
+    fn has_time_for(&self, want: &Want) -> bool {
+        !check::waits(want) || !self.budget.left().is_zero()
     }
 }
 

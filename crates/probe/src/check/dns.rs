@@ -16,7 +16,7 @@ const WAIT: Duration = Duration::from_millis(1_500);
 const TYPE_A: u16 = 1;
 const TYPE_AAAA: u16 = 28;
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let written = want
         .get("name")
         .map(str::to_owned)

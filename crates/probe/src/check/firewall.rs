@@ -24,7 +24,7 @@ struct Rule {
     packets: u64,
 }
 
-pub(super) fn probe(_scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(_scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let Some(Address::Inet(address)) = tcp::resolve(addr) else { return Answer::default() };
     let before = rules();

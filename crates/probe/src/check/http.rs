@@ -42,7 +42,7 @@ struct Question {
     trivial: bool,
 }
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let question = match want.get("via") {
         Some("proxy") => through_proxy(scene, want),
         _ => directly(scene, want),
@@ -53,14 +53,31 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
             ..Answer::default()
         };
     };
+    if asked(scene, &question) {
+        return Answer::default();
+    }
     if !budget.take_request() {
         return Answer { skipped: vec![skipped(want, "enough requests were made", "")], ..Answer::default() };
     }
     ask(&question, budget)
 }
 
+/// Whether the same was asked before, in other words.
+fn asked(scene: &Scene, question: &Question) -> bool {
+    scene.evidence.iter().any(|item| {
+        let same = [
+            ("via", question.via),
+            ("addr", &question.addr),
+            ("method", &question.method),
+            ("uri", super::super::parse::failure::uri_of(&question.uri)),
+            ("scheme", &question.scheme),
+        ];
+        item.kind == "http-probe" && same.iter().all(|(name, value)| item.get(name) == Some(value))
+    })
+}
+
 /// The clock of the server, by the field Date.
-pub(super) fn clock(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn clock(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let mut answer =
         probe(scene, &Want::new("http-probe").with("via", "direct").with("method", "HEAD"), budget);
     let offset = answer.evidence.iter().find_map(|evidence| evidence.number("clock-offset"));

@@ -15,7 +15,7 @@ use crate::host::sockets::Address;
 /// Two and five seconds are what Gunicorn, Uvicorn and Hypercorn keep; whoever keeps longer is not the cause of races.
 const WATCHED: Duration = Duration::from_millis(3_200);
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let upstream = scene.upstreams.iter().find(|upstream| {
         upstream.written == addr || upstream.addresses.iter().any(|known| known.to_string() == addr)

@@ -17,7 +17,7 @@ use crate::host::sockets::{self, Address, State};
 const WATCHED: Duration = Duration::from_millis(400);
 
 /// A counter, and how it rises while connections go on.
-pub(super) fn counter(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn counter(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let Some(name) = want.get("name") else { return Answer::default() };
     let Some(before) = counters::counter(name) else {
         return Answer {
@@ -44,7 +44,7 @@ pub(super) fn counter(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer
     Answer { evidence: vec![evidence], ..Answer::default() }
 }
 
-pub(super) fn conntrack(_scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn conntrack(_scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let Some((entries, max)) = counters::conntrack() else {
         return Answer {
             skipped: vec![skipped(want, "connections are not tracked here", "")],
@@ -60,7 +60,7 @@ pub(super) fn conntrack(_scene: &Scene, want: &Want, _budget: &mut Budget) -> An
     Answer { evidence: vec![evidence], ..Answer::default() }
 }
 
-pub(super) fn pressure(_scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn pressure(_scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let mut answer = Answer::default();
     for resource in ["cpu", "memory", "io"] {
         if want.get("resource").is_some_and(|wanted| wanted != resource) {
@@ -84,7 +84,7 @@ pub(super) fn pressure(_scene: &Scene, want: &Want, _budget: &mut Budget) -> Ans
 }
 
 /// Connections to an address against the local ports there are for them.
-pub(super) fn ports(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn ports(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let (Some(Address::Inet(address)), Some((first, last))) = (tcp::resolve(addr), counters::local_ports())
     else {
@@ -108,7 +108,7 @@ pub(super) fn ports(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer 
 }
 
 /// Room on the file systems that the chain writes to.
-pub(super) fn disk(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn disk(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let setting = |name: &str| {
         let of = scene.evidence.iter().find(|item| item.kind == "setting" && item.get("name") == Some(name));
         of.and_then(|item| item.get("value")).filter(|value| value.starts_with('/')).map(PathBuf::from)
@@ -166,7 +166,7 @@ fn room(path: &std::path::Path) -> Option<(u64, u64)> {
 }
 
 /// The entry of the neighbour table for an address on the own network.
-pub(super) fn neighbour(_scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn neighbour(_scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let Some(Address::Inet(address)) = tcp::resolve(addr) else { return Answer::default() };
     if address.ip().is_loopback() {

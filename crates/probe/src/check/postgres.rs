@@ -33,7 +33,7 @@ select 'blocked', w.pid, b.pid, extract(epoch from now() - w.query_start)::numer
 extract(epoch from now() - b.xact_start)::numeric(10,1), regexp_replace(regexp_replace(left(w.query, 120), '''[^'']*''', '?', 'g'), '\\s+', ' ', 'g') \
 from pg_stat_activity w join pg_stat_activity b on b.pid = any(pg_blocking_pids(w.pid)) limit 20";
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     // One question answers both kinds.
     let begun = Instant::now();
     let attempts = commands(scene);

@@ -12,7 +12,7 @@ use crate::discover::Scene;
 /// The command starts a virtual machine of its own, which takes a second or two.
 const WAIT: Duration = Duration::from_secs(4);
 
-pub(super) fn probe(_scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(_scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let begun = Instant::now();
     let child = Command::new("rabbitmqctl")
         .args(["-q", "status"])

@@ -17,7 +17,7 @@ const WAIT: Duration = Duration::from_millis(800);
 /// `INFO` has some kilobytes.
 const BYTES_MAX: usize = 256 << 10;
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let known = scene.peers.iter().find(|peer| peer.product == "redis").map(|peer| peer.address.clone());
     let Some(Address::Inet(address)) = known.or_else(|| Address::parse("127.0.0.1:6379")) else {
         return Answer::default();

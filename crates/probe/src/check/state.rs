@@ -1,6 +1,7 @@
 //! What the machine looks like now: targets, socket paths, processes, what threads wait for, connections, control groups.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::evidence::Place;
 use model::{Evidence, Want};
@@ -13,10 +14,19 @@ use crate::host::{Host, cgroup as group};
 
 /// Threads of one process that are looked at.
 const THREADS_MAX: usize = 256;
+/// Workers whose threads are looked at.
+const PROCESSES_MAX: usize = 64;
+/// How often, and how long apart: the doctor's own requests wake threads for a moment.
+const SAMPLES: usize = 3;
+const SAMPLE_GAP: Duration = Duration::from_millis(30);
 
 /// Whether anything listens there now.
-pub(super) fn target(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn target(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
+    // What was seen at first is worth more: by now the doctor's own requests may wait there.
+    if scene.evidence.iter().any(|item| item.kind == "target" && item.get("addr") == Some(addr)) {
+        return Answer::default();
+    }
     let Some(address) = tcp::resolve(addr) else {
         return Answer {
             skipped: vec![skipped(want, format!("'{addr}' has no address here"), "")],
@@ -34,7 +44,7 @@ pub(super) fn target(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer
     Answer { evidence: vec![evidence], ..Answer::default() }
 }
 
-pub(super) fn socket_file(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn socket_file(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     match want.get("addr").and_then(Address::parse) {
         Some(Address::Unix(path)) => {
             Answer { evidence: vec![targets::socket_file(scene, &path)], ..Answer::default() }
@@ -44,11 +54,11 @@ pub(super) fn socket_file(scene: &Scene, want: &Want, _budget: &mut Budget) -> A
 }
 
 /// Discovery has told all of them.
-pub(super) fn nothing_more(_scene: &Scene, _want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn nothing_more(_scene: &Scene, _want: &Want, _budget: &Budget) -> Answer {
     Answer::default()
 }
 
-pub(super) fn processes(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn processes(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let boot = process::boot_time();
     let pids: Vec<u32> = match want.get("pid").and_then(|pid| pid.parse().ok()) {
         Some(pid) => vec![pid],
@@ -61,12 +71,12 @@ pub(super) fn processes(scene: &Scene, want: &Want, _budget: &mut Budget) -> Ans
     }
 }
 
-pub(super) fn peers(scene: &Scene, _want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn peers(scene: &Scene, _want: &Want, _budget: &Budget) -> Answer {
     let evidence = dependencies::peers(scene).into_iter().map(|(_, evidence)| evidence).collect();
     Answer { evidence, ..Answer::default() }
 }
 
-pub(super) fn cgroup(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer {
+pub(super) fn cgroup(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let pid = want.get("pid").and_then(|pid| pid.parse().ok()).or_else(|| scene.workers.first().copied());
     let found = pid.and_then(|pid| Some((pid, group::of(pid)?)));
     Answer {
@@ -76,15 +86,25 @@ pub(super) fn cgroup(scene: &Scene, want: &Want, _budget: &mut Budget) -> Answer
 }
 
 /// What the threads of the workers wait for, by the kernel: no Python is asked, so that nothing is stopped.
-pub(super) fn stacks(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn stacks(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let mut answer = Answer::default();
-    for pid in
-        scene.workers.iter().filter(|pid| want.get("pid").is_none_or(|wanted| wanted == pid.to_string()))
-    {
-        if budget.left().is_zero() {
-            break;
+    let wanted = |pid: &&u32| want.get("pid").is_none_or(|wanted| wanted == pid.to_string());
+    let pids: Vec<u32> = scene.workers.iter().filter(wanted).copied().take(PROCESSES_MAX).collect();
+    let mut seen: BTreeMap<(u32, u32), Vec<process::Wait>> = BTreeMap::new();
+    for sample in 0..SAMPLES {
+        if sample > 0 {
+            std::thread::sleep(SAMPLE_GAP);
         }
-        answer.evidence.extend(of_process(scene, *pid));
+        for pid in &pids {
+            for thread in process::threads(*pid).into_iter().take(THREADS_MAX) {
+                seen.entry((*pid, thread)).or_default().extend(process::thread_wait(*pid, thread));
+            }
+        }
+    }
+    for pid in &pids {
+        let threads = seen.iter().filter(|((of, _), _)| of == pid);
+        let waits = threads.filter_map(|((_, thread), waits)| Some((*thread, steady(waits)?)));
+        answer.evidence.extend(of_process(scene, *pid, waits));
     }
     if answer.evidence.is_empty() {
         answer.skipped.push(skipped(
@@ -96,11 +116,16 @@ pub(super) fn stacks(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer 
     answer
 }
 
+/// Where a thread was seen most often: one that works for a moment is not at work.
+fn steady(waits: &[process::Wait]) -> Option<process::Wait> {
+    let often = |wait: &&process::Wait| waits.iter().filter(|other| other.kind == wait.kind).count();
+    waits.iter().max_by_key(often).cloned()
+}
+
 /// Threads of a process that stand at the same place are one stack.
-fn of_process(scene: &Scene, pid: u32) -> Vec<Evidence> {
+fn of_process(scene: &Scene, pid: u32, waits: impl Iterator<Item = (u32, process::Wait)>) -> Vec<Evidence> {
     let mut places: BTreeMap<(bool, &'static str, String, &'static str), (u32, usize)> = BTreeMap::new();
-    for thread in process::threads(pid).into_iter().take(THREADS_MAX) {
-        let Some(wait) = process::thread_wait(pid, thread) else { continue };
+    for (thread, wait) in waits {
         let library = wait.descriptor.and_then(|descriptor| library_at(scene, pid, descriptor)).unwrap_or("");
         let entry = places.entry((thread == pid, wait.kind, wait.call, library)).or_insert((thread, 0));
         entry.1 += 1;

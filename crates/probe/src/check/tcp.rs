@@ -15,7 +15,7 @@ use crate::host::sockets::Address;
 /// Long enough for a SYN that is sent again once.
 const WAIT: Duration = Duration::from_millis(1_500);
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let Some(address) = resolve(addr) else {
         let reason = format!("'{addr}' has no address here");

@@ -27,7 +27,7 @@ const WAIT: Duration = Duration::from_millis(1_500);
 /// What a server that speaks plain HTTP answers to a handshake begins so.
 const PLAIN: &[u8] = b"HTTP/";
 
-pub(super) fn probe(scene: &Scene, want: &Want, budget: &mut Budget) -> Answer {
+pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let Some(addr) = want.get("addr") else { return Answer::default() };
     let upstream = scene.upstreams.iter().find(|upstream| {
         upstream.written == addr || upstream.addresses.iter().any(|known| known.to_string() == addr)

@@ -236,9 +236,20 @@ pub fn thread_wait(pid: u32, thread: u32) -> Option<Wait> {
     };
     let mut words = call.split_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
-    let argument = words.next().and_then(|word| u32::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    let mut arguments = words.map_while(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok());
+    let (first, second) = (arguments.next(), arguments.next());
     let (kind, name) = of_call(number);
-    let descriptor = matches!(kind, "recv" | "send" | "accept").then_some(argument).flatten();
+    let (kind, descriptor) = match (kind, first, second) {
+        ("recv" | "send" | "accept" | "connect", Some(first), _) => (kind, u32::try_from(first).ok()),
+        // Libraries that wait with a limit poll the one socket that they then read.
+        ("poll", Some(address), Some(1)) if matches!(name, "poll" | "ppoll") => match polled(pid, address) {
+            Some((descriptor, reads)) if socket_at(pid, descriptor).is_some() => {
+                (if reads { "recv" } else { "send" }, Some(descriptor))
+            }
+            _ => (kind, None),
+        },
+        _ => (kind, None),
+    };
     // A read of a pipe or file is no reception: the place in the kernel tells.
     let kind = if kind == "recv" && place.contains("pipe") { "poll" } else { kind };
     Some(Wait {
@@ -246,6 +257,18 @@ pub fn thread_wait(pid: u32, thread: u32) -> Option<Wait> {
         call: if place.is_empty() { name.to_owned() } else { format!("{name}, {place}") },
         descriptor,
     })
+}
+
+/// The only descriptor that a call of `poll` waits for, and whether it waits to read: from the memory of the process, which is
+/// not stopped for it.
+fn polled(pid: u32, address: u64) -> Option<(u32, bool)> {
+    use std::os::unix::fs::FileExt;
+    let memory = fs::File::open(folder(pid).join("mem")).ok()?;
+    let mut entry = [0; 8];
+    memory.read_exact_at(&mut entry, address).ok()?;
+    let [a, b, c, d, e, f, ..] = entry;
+    let events = i16::from_ne_bytes([e, f]);
+    Some((u32::try_from(i32::from_ne_bytes([a, b, c, d])).ok()?, events & libc::POLLIN != 0))
 }
 
 /// What a system call waits for.

@@ -19,7 +19,7 @@ const PATHS_TOLD_MAX: usize = 16;
 /// Times that are kept for the median and the slow end.
 const TIMES_MAX: usize = 20_000;
 /// A request that took so long is told though it went well.
-const SLOW_SECONDS: f64 = 5.0;
+const SLOW_SECONDS: f64 = 2.0;
 
 /// One line, whatever its form.
 #[derive(Debug, Default)]
