@@ -6,6 +6,7 @@ it may use the usual ports and paths: nginx reads /etc/nginx/nginx.conf, logs st
 """
 
 import contextlib
+import datetime
 import http.client
 import os
 import pwd
@@ -489,13 +490,32 @@ static_resources:
         threading.Thread(target=serve, daemon=True).start()
         return records
 
-    def certificate(self, name="shop.example", days=30, ca=False) -> tuple[Path, Path]:
-        key, cert = SHOP / f"{name}.key", SHOP / f"{name}.pem"
-        dates = ["-days", str(days)] if days > 0 else ["-not_before", "20240101000000Z", "-not_after", "20240201000000Z"]
-        self.command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj",
-                     f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}", "-keyout", key, "-out", cert, *dates)
-        key.chmod(0o644)
-        return cert, key
+    def certificate(self, name="shop.example", days=30) -> tuple[Path, Path]:
+        """A certificate signed by itself, and its key; with negative `days`, one that is out of date."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes, serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=60))
+            .not_valid_after(now + datetime.timedelta(days=days))
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        cert_path, key_path = SHOP / f"{name}.pem", SHOP / f"{name}.key"
+        cert_path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        form = serialization.PrivateFormat.TraditionalOpenSSL
+        key_path.write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+        return cert_path, key_path
 
 
 def _answer(query: bytes, records: dict[str, str]) -> bytes | None:

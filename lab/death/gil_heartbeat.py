@@ -1,6 +1,8 @@
 """A thread holds the interpreter's lock for so long that the worker gives no sign of life."""
 
 CAUSE = "gunicorn-heartbeat-kill"
+# What holds the lock is seen where stacks may be read, and is the deeper cause.
+ALSO_RIGHT = ("gil-held-c-extension",)
 
 APP = """
 import re

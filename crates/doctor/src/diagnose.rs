@@ -271,7 +271,13 @@ fn wanted(catalogue: &Catalogue, likely: &[Hypothesis<'_>]) -> Vec<Want> {
             other.confidence >= WANTED_MIN
                 && catalogue.consequences(&other.page.id).contains(&first.page.id.as_str())
         };
-        if !likely.iter().any(|other| competes(&other) || deeper(&other)) {
+        // A symptom that is none of its case is another fault's.
+        let apart = |other: &&Hypothesis<'_>| {
+            other.confidence >= WANTED_MIN
+                && other.page.id != first.page.id
+                && other.symptoms.iter().any(|symptom| symptom.kind == "failure" && !explains(first, symptom))
+        };
+        if !likely.iter().any(|other| competes(&other) || deeper(&other) || apart(&other)) {
             return Vec::new();
         }
     }

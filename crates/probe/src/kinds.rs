@@ -105,7 +105,7 @@ const SHARED: &[Kind] = kinds! {
     }
     "process" "a process of the chain" {
         "pid" "" "ppid" "" "product" "" "role" "master, worker, proxy, single" "state" "R, S, D, T, Z" "age" "" "rss" "" "threads" "" "cpu" "share of a core"
-        "fds" "" "fds-max" "" "closing" "sockets in CLOSE_WAIT" "wchan" "" "blocked-in" "recv, accept, poll, lock, sleep, disk, running" "cgroup" "" "bind" "" "name" ""
+        "fds" "" "fds-max" "" "same-file" "descriptors of the file that is open most often" "closing" "sockets in CLOSE_WAIT" "wchan" "" "blocked-in" "recv, accept, poll, lock, sleep, disk, running" "cgroup" "" "bind" "" "name" ""
     }
     "no-process" "no process of the product runs" { "product" "" "unit" "" }
     "stack" "what a thread of a worker does" {
@@ -142,7 +142,7 @@ const SHARED: &[Kind] = kinds! {
         "via" "direct or proxy" "addr" "" "method" "" "uri" "" "scheme" "" "status" ""
         "result" "ok, closed, reset, timeout, not-http, truncated, invalid-header, no-status, refused, error"
         "server" "the field Server" "generator" "who wrote the answer: nginx, apache, haproxy, envoy, caddy, gunicorn, uvicorn, hypercorn, uwsgi, app ..."
-        "head-bytes" "" "lengths" "how many Content-Length" "chunked" "" "keep-alive" "" "elapsed" "" "trivial" "yes where it is not the path that failed"
+        "head-bytes" "" "lengths" "how many Content-Length" "chunked" "" "keep-alive" "" "elapsed" "" "asked-as" "client where the Host is the client's, and not what the proxy sends" "trivial" "yes where it is not the path that failed"
     }
     "idle-probe" "a connection left idle" { "addr" "" "closed-after" "" "end" "fin or rst" "open-after" "" }
     "postgres.blocked" "a session that waits for another" { "pid" "" "by" "" "wait" "" "age" "" "query" "without literals" "blocker-state" "" "blocker-age" "" }

@@ -14,7 +14,7 @@ use model::evidence::Place;
 use model::{Evidence, Moment, Want};
 
 use super::{Answer, Budget, probed, skipped, tcp, tls};
-use crate::discover::{Scene, Upstream};
+use crate::discover::{Scene, Upstream, Url};
 use crate::host::sockets::Address;
 
 pub(super) use answer::Head;
@@ -40,6 +40,8 @@ struct Question {
     host: String,
     /// It is not the path that failed.
     trivial: bool,
+    /// Directly, and with the Host of the client.
+    as_client: bool,
 }
 
 pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
@@ -72,7 +74,10 @@ fn asked(scene: &Scene, question: &Question) -> bool {
             ("uri", super::super::parse::failure::uri_of(&question.uri)),
             ("scheme", &question.scheme),
         ];
-        item.kind == "http-probe" && same.iter().all(|(name, value)| item.get(name) == Some(value))
+        let as_client = item.get("asked-as") == Some("client");
+        item.kind == "http-probe"
+            && as_client == question.as_client
+            && same.iter().all(|(name, value)| item.get(name) == Some(value))
     })
 }
 
@@ -110,6 +115,7 @@ fn through_proxy(scene: &Scene, want: &Want) -> Option<Question> {
         trivial: uri != url.request_target(),
         uri,
         host: url.authority(),
+        as_client: false,
     })
 }
 
@@ -132,10 +138,14 @@ fn directly(scene: &Scene, want: &Want) -> Option<Question> {
     let uri = want.get("uri").unwrap_or(usual).to_owned();
     let scheme =
         want.get("scheme").or(upstream.map(|upstream| upstream.scheme.as_str())).unwrap_or("http").to_owned();
+    let client = scene.url.as_ref().filter(|_| want.get("asked-as") == Some("client"));
+    let as_client = client.is_some();
+    let host = client.map(Url::authority).or_else(|| upstream.map(|upstream| upstream.host.clone()));
     Some(Question {
         via: "direct",
         trivial: uri != usual,
-        host: upstream.map_or_else(|| addr.clone(), |upstream| upstream.host.clone()),
+        as_client,
+        host: host.unwrap_or_else(|| addr.clone()),
         addr,
         address,
         scheme,
@@ -181,6 +191,7 @@ fn ask(question: &Question, budget: &Budget) -> Answer {
         .with("chunked", if head.field("transfer-encoding").is_some() { "yes" } else { "no" })
         .with("keep-alive", if head.keeps_alive() { "yes" } else { "no" })
         .with("elapsed", format!("{elapsed:.3}"))
+        .with_some("asked-as", question.as_client.then_some("client"))
         .with("trivial", if question.trivial { "yes" } else { "no" })
         .with_some("clock-offset", head.clock_offset(now()))
         .text(format!("{what}: {said} after {:.0} ms", elapsed * 1000.0))

@@ -109,6 +109,15 @@ pub(super) fn read_proxy(scene: &mut Scene, front: &Front, configuration: &mut C
     let read = config::read_sources(&[Source { path: path.clone(), text, format }], &seen, &software);
     let age = age(scene, front, &seen, &read);
     scene.evidence.extend(age);
+    scene.evidence.push(
+        Evidence::new("read")
+            .with("what", "configuration")
+            .with("product", front.product.name())
+            .with("path", &path)
+            .text(format!("{path} was read"))
+            .from("configuration")
+            .at(Place::file(path.as_str(), 0)),
+    );
     absorb(scene, configuration, read);
 }
 

@@ -1,6 +1,7 @@
 //! Processes, from `/proc` (proc(5)).
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -157,6 +158,20 @@ pub fn descriptors(pid: u32) -> Option<(usize, u64)> {
     let limits = fs::read_to_string(folder(pid).join("limits")).ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
     Some((open, line.split_whitespace().next()?.parse().ok()?))
+}
+
+/// How many of its descriptors are of one and the same file, for the file with the most; devices do not count.
+pub fn same_file(pid: u32) -> Option<usize> {
+    let mut counts: HashMap<PathBuf, usize> = HashMap::new();
+    for entry in fs::read_dir(folder(pid).join("fd")).ok()?.flatten().take(DESCRIPTORS_MAX) {
+        if let Ok(path) = fs::read_link(entry.path())
+            && path.starts_with("/")
+            && !path.starts_with("/dev")
+        {
+            *counts.entry(path).or_default() += 1;
+        }
+    }
+    counts.into_values().max()
 }
 
 /// Where it writes standard output and standard error, if those are files.

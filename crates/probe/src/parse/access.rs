@@ -145,8 +145,22 @@ fn common(line: &str, zone: clock::Zone) -> Option<Request<'_>> {
         for (name, value) in pairs(rest) {
             set(&mut request, name, Cow::Borrowed(value));
         }
+        request.elapsed = request.elapsed.or_else(|| last_number(rest));
     }
     Some(request)
+}
+
+/// A lone number behind the combined form: seconds with a fraction (`$request_time`, `%(L)s`), or microseconds (`%D`).
+fn last_number(rest: &str) -> Option<f64> {
+    let (_, rest) = quoted(rest)?;
+    let (_, rest) = quoted(rest)?;
+    let number = rest.trim();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match number.split_once('.') {
+        Some((whole, fraction)) if digits(whole) && digits(fraction) => number.parse().ok(),
+        None if digits(number) => number.parse::<f64>().ok().map(|micros| micros / 1e6),
+        _ => None,
+    }
 }
 
 /// What ingress-nginx writes behind the combined form (`log-format-upstream`, its default): `"referrer" "agent" length time
