@@ -254,11 +254,15 @@ class Lab:
         threading.Thread(target=copy, daemon=True).start()
 
     def caddy(self, to=APP, *, scheme="http", options="", site="") -> Process:
-        log = "/dev/null" if self.without == "proxy-logs" else "/var/log/caddy.log"
+        def output(path):
+            # Caddy would change the mode of /dev/null.
+            return "output discard" if self.without == "proxy-logs" else f"output file {path} {{\n            mode 644\n        }}"
+
         path = self.file(
             "Caddyfile",
-            f"{{\n    admin off\n    auto_https off\n    log {{\n        output file {log} {{\n            mode 644\n        }}\n    }}\n}}\n"
-            f":80 {{\n    log {{\n        output file {log if log == '/dev/null' else '/var/log/caddy-access.log'} {{\n            mode 644\n        }}\n    }}\n    {site}\n    reverse_proxy {scheme}://{to} {{\n    {options}\n    }}\n}}\n",
+            f"{{\n    admin off\n    auto_https off\n    log {{\n        {output('/var/log/caddy.log')}\n    }}\n}}\n"
+            f":80 {{\n    log {{\n        {output('/var/log/caddy-access.log')}\n    }}\n    {site}\n"
+            f"    reverse_proxy {scheme}://{to} {{\n    {options}\n    }}\n}}\n",
         )
         process = self.start([VENV / "bin/caddy", "run", "--config", path, "--adapter", "caddyfile"], log="caddy.out",
                              env={"HOME": "/tmp", "XDG_DATA_HOME": "/tmp", "XDG_CONFIG_HOME": "/tmp"})

@@ -10,9 +10,10 @@ ASSERTED = 0.5
 NO_FILE = re.compile(r"^(probe |pid |[a-z ]+$)|^/proc/|^/sys/|^/dev/")
 
 
-def verdict(module, report: dict) -> dict:
+def verdict(module, report: dict, whole: bool) -> dict:
     """The module's CAUSE must be first and asserted; None is a control, on which nothing may be. ROOTS names several causes
-    that must all be asserted, each as a finding of its own; CONSEQUENCES must stand below the first."""
+    that must all be asserted, each as a finding of its own; CONSEQUENCES must stand below the first: both only where the
+    whole evidence was at hand."""
     findings = [(finding["cause"], finding["confidence"]) for finding in report["findings"]]
     asserted = [cause for cause, confidence in findings if confidence >= ASSERTED]
     ghosts = ungrounded(report)
@@ -27,10 +28,10 @@ def verdict(module, report: dict) -> dict:
         why.append(f"{findings[0][0]} is first")
     elif findings[0][1] < ASSERTED:
         why.append(f"only {findings[0][1]:.2f}")
-    for root in getattr(module, "ROOTS", ()):
+    for root in getattr(module, "ROOTS", ()) if whole else ():
         if root not in asserted:
             why.append(f"{root} is not asserted")
-    if findings and getattr(module, "CONSEQUENCES", ()):
+    if whole and findings and getattr(module, "CONSEQUENCES", ()):
         below = set(names(report["findings"][0].get("consequences", [])))
         why += [f"{one} is no consequence" for one in module.CONSEQUENCES if one not in below]
     why += [f"cites what is not there: {ghost}" for ghost in ghosts]

@@ -104,8 +104,8 @@ def inside(arguments) -> int:
     try:
         module.run(lab)
         seen = doctor(arguments, module)
-        result |= {"proven": True, "seconds": seen["seconds"]}
-        result |= judge.verdict(module, seen["report"])
+        result |= {"proven": True, "seconds": seen["seconds"], "passive": seen["report"]["passive"]}
+        result |= judge.verdict(module, seen["report"], whole=arguments.without is None)
     except Exception as error:
         result |= {"proven": False, "right": False, "why": f"{type(error).__name__}: {error}"}
         if not isinstance(error, harness.Failed):

@@ -18,7 +18,7 @@ def run(lab):
     lab.nginx()
     lab.gunicorn(app=APP)
     lab.get("/", 200)
-    for number in range(5):
+    for number in range(8):
         lab.start(["psql", "-h", "127.0.0.1", "-U", "web", "-d", "shop", "-c", "SELECT pg_sleep(300)"], log=f"other-{number}.out")
     from harness import until
 

@@ -6,6 +6,7 @@ pub mod battery;
 pub mod bench;
 pub mod ci;
 pub mod generate;
+pub mod lab;
 pub mod tidy;
 
 mod process;

@@ -13,6 +13,7 @@ usage: cargo xtask <command>
   bench [SCENARIO...] what Clearway costs beside other proxies; 'bench --help' says more
   battery [SCENARIO...]
                       what happens when servers fail, beside other proxies; 'battery --help' says more
+  lab list|run|judge  whether the doctor finds what was broken in real stacks; 'lab --help' says more
 ";
 
 fn main() -> ExitCode {
@@ -43,6 +44,11 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         ["battery", arguments @ ..] => xtask::battery::run(&xtask::root(), arguments),
+        ["lab", "--help" | "-h"] => {
+            xtask::say(xtask::lab::USAGE);
+            Ok(())
+        }
+        ["lab", arguments @ ..] => xtask::lab::run(&xtask::root(), arguments),
         [] | ["help" | "--help" | "-h"] => {
             xtask::say(USAGE);
             Ok(())

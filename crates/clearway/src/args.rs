@@ -200,7 +200,11 @@ pub(crate) struct Doctor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
     Text,
+    /// See docs/report.schema.json
     Json,
+    Markdown,
+    /// One page that needs nothing else
+    Html,
 }
 
 /// Print the page of a cause or a fault

@@ -60,6 +60,7 @@ fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
     let url = args.target.as_deref().map(str::parse::<Url>).transpose()?;
     let mut stages = Stages { spoken: args.format == ReportFormat::Text };
     let Live { mut seen, mut eyes } = live::look(args, url, &mut stages)?;
+    seen.passive = started.elapsed();
     let first = eyes.first();
     let diagnosis = investigate(&mut seen, Some(&mut eyes), &first, true);
     stages.asked(eyes.asked());
@@ -88,6 +89,8 @@ fn deliver(args: &args::Doctor, report: &Report) -> anyhow::Result<()> {
     let terminal = args.output.is_none() && std::io::stdout().is_terminal();
     let text = match args.format {
         ReportFormat::Json => doctor::report::json::render(report),
+        ReportFormat::Markdown => doctor::report::markdown::render(report),
+        ReportFormat::Html => doctor::report::html::render(report),
         ReportFormat::Text => {
             let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
             doctor::report::text::render(report, Style { width: width(terminal), colour })

@@ -33,6 +33,8 @@ pub struct Report {
     pub next: Vec<String>,
     /// How long it took.
     pub took: Duration,
+    /// Of that, what was read without asking anybody.
+    pub passive: Duration,
 }
 
 /// One hop of the chain, from the client's end on.

@@ -139,7 +139,10 @@ pub fn discover(url: Option<Url>) -> Scene {
 
 /// What every look begins with: processes and sockets.
 fn looked_at(url: Option<Url>) -> Scene {
-    let host = Host::read();
+    let mut host = Host::read();
+    if !host.sees_all {
+        servers::owners_by_command(&mut host);
+    }
     let mut scene = Scene { url, host, ..Scene::default() };
     scene.evidence.push(
         Evidence::new("read")

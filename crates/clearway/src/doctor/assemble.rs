@@ -25,6 +25,7 @@ pub(crate) struct Seen {
     pub(crate) probes: Vec<Probed>,
     pub(crate) series: Vec<Series>,
     pub(crate) took: Duration,
+    pub(crate) passive: Duration,
 }
 
 /// What the command comes to.
@@ -66,6 +67,7 @@ pub(crate) fn report(seen: Seen, diagnosis: Diagnosis) -> Report {
         series: seen.series,
         next,
         took: seen.took,
+        passive: seen.passive,
     }
 }
 

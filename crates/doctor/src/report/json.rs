@@ -23,6 +23,7 @@ pub fn value(report: &Report) -> Value {
         "made": report.made.map(moment),
         "healthy": report.healthy,
         "took": report.took.as_secs_f64(),
+        "passive": report.passive.as_secs_f64(),
         "chain": each(&report.chain, hop),
         "findings": each(&report.findings, finding),
         "excluded": each(&report.excluded, excluded),

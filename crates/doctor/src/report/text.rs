@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use super::{fold, plain as without_controls};
 use model::Evidence;
 use model::report::{Finding, Hop, HopState, Report};
 
@@ -227,32 +228,9 @@ impl Page {
     }
 }
 
-/// Events of the same kind and source that follow each other are one, the first, with how many there were.
-pub(super) fn fold(events: &[Evidence]) -> Vec<(&Evidence, usize)> {
-    let mut folded: Vec<(&Evidence, usize)> = Vec::new();
-    for event in events {
-        let same = |known: &Evidence| {
-            known.kind == event.kind
-                && known.source == event.source
-                && ["phase", "how", "upstream", "status"]
-                    .iter()
-                    .all(|name| known.get(name) == event.get(name))
-        };
-        match folded.last_mut() {
-            Some((known, count)) if same(known) => *count += 1,
-            _ => folded.push((event, 1)),
-        }
-    }
-    folded
-}
-
-/// Without what a terminal would obey: C0 and C1 controls, and marks that turn the direction of text.
+/// One line without what a terminal would obey.
 fn plain(text: &str) -> String {
-    let obeyed = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if obeyed(c) { '\u{fffd}' } else { c }).collect()
+    without_controls(text, false)
 }
 
 /// At most so many characters: the beginning and the end, which say most in a log line.
@@ -295,10 +273,5 @@ mod tests {
         assert_eq!(shortened("abcdefghij", 10), "abcdefghij");
         assert_eq!(shortened("abcdefghijk", 10), "abcdef…ijk");
         assert_eq!(wrapped("one two three", 8), ["one two", "three"]);
-    }
-
-    #[test]
-    fn what_a_terminal_would_obey_is_taken_out() {
-        assert_eq!(plain("a\u{1b}[31mb\u{9b}\u{202e}c\td"), "a\u{fffd}[31mb\u{fffd}\u{fffd}c\u{fffd}d");
     }
 }

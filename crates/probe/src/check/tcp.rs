@@ -35,7 +35,7 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
         },
         _ => connect(&address, budget.at_most(WAIT)),
     };
-    let evidence = evidence(addr, result.as_ref().map(|()| ()), begun.elapsed().as_secs_f64());
+    let evidence = evidence(addr, result.as_ref().copied(), begun.elapsed().as_secs_f64());
     let word = evidence.get("result").unwrap_or_default().to_owned();
     Answer {
         evidence: vec![evidence],

@@ -7,9 +7,10 @@ use model::report::Skipped;
 use super::configuration::{Seen, absorb};
 use super::{Scene, targets};
 use crate::config::{Configuration, Files, Format, Source, read_sources};
-use crate::host::cgroup;
 use crate::host::process::{self, Process};
 use crate::host::product::{Product, Tier};
+use crate::host::sockets::Address;
+use crate::host::{Host, cgroup};
 
 /// Workers of one server that are looked at one by one.
 const WORKERS_MAX: usize = 64;
@@ -50,6 +51,37 @@ pub(super) fn behind(scene: &mut Scene) {
     for pid in masters {
         let addresses = || hops.iter().filter(|(_, owner)| *owner == pid).map(|(addr, _)| addr.clone());
         one(scene, pid, &addresses().collect::<Vec<_>>(), &mut read);
+    }
+}
+
+/// Servers whose descriptors may not be looked into own the sockets that their command lines name.
+pub(super) fn owners_by_command(host: &mut Host) {
+    let mut found: Vec<(u64, u32)> = Vec::new();
+    for product in [Product::Gunicorn, Product::Uvicorn, Product::Hypercorn, Product::Daphne, Product::Uwsgi]
+    {
+        for master in host.masters(product) {
+            if process::sockets_of(master.pid).is_some() {
+                continue;
+            }
+            let netns = master.netns.unwrap_or(host.own_netns);
+            let read = read_sources(&[command_line(master)], &Seen::by(master.pid), &[]);
+            let binds = read.servers.iter().flat_map(|server| &server.binds);
+            for address in binds.filter_map(|bind| Address::parse(&bind.address)) {
+                let named = host.listening(netns).filter(|socket| socket.local == address);
+                found.extend(named.map(|socket| (socket.inode, master.pid)));
+            }
+        }
+    }
+    for (inode, pid) in found {
+        host.owners.entry(inode).or_insert_with(|| vec![pid]);
+    }
+}
+
+fn command_line(master: &Process) -> Source {
+    Source {
+        path: format!("/proc/{}/cmdline", master.pid),
+        text: master.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
+        format: Format::from_name("server-command"),
     }
 }
 
@@ -147,11 +179,7 @@ pub(crate) fn of_group(group: &cgroup::Cgroup, pid: u32) -> Evidence {
 /// The settings of a server: its command line, and the configuration that it names.
 fn settings(scene: &mut Scene, master: &Process, addresses: &[String], read: &mut Configuration) {
     let seen = Seen::by(master.pid);
-    let mut sources = vec![Source {
-        path: format!("/proc/{}/cmdline", master.pid),
-        text: master.command.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
-        format: Format::from_name("server-command"),
-    }];
+    let mut sources = vec![command_line(master)];
     for (path, format) in configurations_of(master) {
         match seen.text(&path) {
             Ok(text) => sources.push(Source { path, text, format }),
