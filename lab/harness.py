@@ -81,6 +81,11 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
         return False
 
 
+def accepts_unix(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(path) == 0
+
+
 class Process:
     """A program with its output in a file."""
 
@@ -342,7 +347,7 @@ static_resources:
         control = [] if options.get("version") else ["--no-control-socket"]
         if bind != APP and "ready" not in options:
             port = bind.rsplit(":", 1)[-1]
-            options["ready"] = int(port) if port.isdigit() else (lambda process: Path(bind.removeprefix("unix:")).exists())
+            options["ready"] = int(port) if port.isdigit() else (lambda process: accepts_unix(bind.removeprefix("unix:")))
         return self.server("gunicorn", "--bind", bind, *control, *words, target, log="gunicorn.log", app=app, **options)
 
     def uvicorn(self, *words, app=ASGI, port=8000, target="app:app", **options) -> Process:

@@ -90,14 +90,14 @@ pub(super) fn stacks(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     let mut answer = Answer::default();
     let wanted = |pid: &&u32| want.get("pid").is_none_or(|wanted| wanted == pid.to_string());
     let pids: Vec<u32> = scene.workers.iter().filter(wanted).copied().take(PROCESSES_MAX).collect();
-    let mut seen: BTreeMap<(u32, u32), Vec<process::Wait>> = BTreeMap::new();
+    let mut seen: BTreeMap<(u32, u32), Vec<Option<process::Wait>>> = BTreeMap::new();
     for sample in 0..SAMPLES {
         if sample > 0 {
             std::thread::sleep(SAMPLE_GAP);
         }
         for pid in &pids {
             for thread in process::threads(*pid).into_iter().take(THREADS_MAX) {
-                seen.entry((*pid, thread)).or_default().extend(process::thread_wait(*pid, thread));
+                seen.entry((*pid, thread)).or_default().push(process::thread_wait(*pid, thread));
             }
         }
     }
@@ -116,10 +116,13 @@ pub(super) fn stacks(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
     answer
 }
 
-/// Where a thread was seen most often: one that works for a moment is not at work.
-fn steady(waits: &[process::Wait]) -> Option<process::Wait> {
-    let often = |wait: &&process::Wait| waits.iter().filter(|other| other.kind == wait.kind).count();
-    waits.iter().max_by_key(often).cloned()
+/// Where a thread was seen most often: one that works for a moment is not at work. Without the right to see where it waits, that
+/// is nowhere.
+fn steady(waits: &[Option<process::Wait>]) -> Option<process::Wait> {
+    let kind = |wait: &Option<process::Wait>| wait.as_ref().map(|wait| wait.kind);
+    let often =
+        |wait: &&Option<process::Wait>| waits.iter().filter(|other| kind(other) == kind(wait)).count();
+    waits.iter().max_by_key(often).cloned().flatten()
 }
 
 /// Threads of a process that stand at the same place are one stack.

@@ -120,6 +120,10 @@ fn busy(
     if workers.is_empty() {
         return (None, None);
     }
+    // Which connections are theirs may not be seen.
+    if workers.iter().all(|pid| process::sockets_of(*pid).is_none()) {
+        return (None, Some(workers.len()));
+    }
     let connections = host.sockets.get(&netns).into_iter().flatten().filter(|socket| {
         matches!(socket.state, State::Established | State::CloseWait)
             && match (&socket.local, &listener.local) {
