@@ -2,8 +2,13 @@
 
 import json
 import socket
+import tarfile
+
+import jsonschema
+import pytest
 
 from gateway import command
+from processes import ROOT
 
 REFUSED = (
     "2026/11/23 07:06:57 [error] 812#812: *5 connect() failed (111: Connection refused) while connecting to upstream, "
@@ -69,3 +74,52 @@ def test_pages_are_printed_and_names_are_suggested():
     assert "early-close" in command("explain", "--list").stdout
     missed = command("explain", "oom-kil-cgroup")
     assert missed.returncode == 1 and "did you mean 'oom-kill-cgroup'" in missed.stderr
+
+
+def test_the_json_report_keeps_to_its_schema(tmp_path):
+    log = tmp_path / "error.log"
+    log.write_text(REFUSED)
+    schema = json.loads((ROOT / "docs/report.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    (tmp_path / "evidence.txt").write_text(NOTHING_LISTENS)
+    for arguments in (["--log", log], ["--bundle", tmp_path], ["http://127.0.0.1:1/", "--budget", "1s"]):
+        report = json.loads(doctor(*arguments, "--format", "json").stdout)
+        jsonschema.validate(report, schema, jsonschema.Draft202012Validator)
+
+
+@pytest.mark.parametrize("form, begins", [("markdown", "# clearway doctor: `"), ("html", "<!doctype html>\n")])
+def test_a_report_for_others_is_written_into_a_file(tmp_path, form, begins):
+    log = tmp_path / "files/var/log/nginx/error.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(REFUSED.replace("GET /cart", "GET /<script>alert(1)</script>"))
+    (tmp_path / "evidence.txt").write_text(NOTHING_LISTENS)
+    written = tmp_path / "report"
+    done = doctor("--bundle", tmp_path, "--format", form, "--output", written)
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    text = written.read_text()
+    assert text.startswith(begins)
+    assert "upstream-not-running" in text and "/var/log/nginx/error.log:1" in text
+    if form == "html":
+        assert "<script>" not in text and "http-equiv" in text
+
+
+def test_what_was_collected_is_judged_elsewhere(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    bundle = tmp_path / "bundle.tar.gz"
+    words = ("collect", f"http://127.0.0.1:{port}/?token=s3cret-of-the-test", "--budget", "1s", "--output", bundle)
+    refused = command(*words, timeout=60)
+    assert refused.returncode == 1 and "say --yes" in refused.stderr and not bundle.exists()
+    done = command(*words, "--yes", timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{bundle}\n" and "will contain, with secrets taken out:" in done.stderr
+    assert bundle.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(bundle) as archive:
+        for member in archive:
+            assert b"s3cret-of-the-test" not in archive.extractfile(member).read(), member.name
+    again = command(*words, "--yes", timeout=60)
+    assert again.returncode == 1 and "--force" in again.stderr
+    judged = doctor("--bundle", bundle, "--format", "json")
+    assert judged.returncode in (1, 2), judged.stderr
+    assert json.loads(judged.stdout)["target"].startswith(f"http://127.0.0.1:{port}/")

@@ -22,6 +22,7 @@ pub(crate) enum Command {
     Check(Check),
     Calls(Box<Calls>),
     Doctor(Box<Doctor>),
+    Collect(Collect),
     Explain(Explain),
     Incidents(Box<Incidents>),
     /// List the routes that are served
@@ -195,6 +196,49 @@ pub(crate) struct Doctor {
     /// The data directory, for the id of a request
     #[arg(long, value_name = "DIR", default_value = "clearway-data")]
     pub(crate) data: PathBuf,
+}
+
+impl Doctor {
+    /// A diagnosis of this machine with everything else as usual.
+    pub(crate) fn on_this_machine(target: Option<String>, since: Option<String>, budget: String) -> Doctor {
+        Doctor {
+            target,
+            since,
+            budget,
+            bundle: None,
+            log: Vec::new(),
+            config: Vec::new(),
+            format: ReportFormat::Text,
+            output: None,
+            data: PathBuf::new(),
+        }
+    }
+}
+
+/// Write what the doctor sees on this machine into a file that can be judged elsewhere
+///
+/// Logs, configurations, and facts about processes, sockets and probes, with secrets taken out; bodies of requests are in none of
+/// them. What the file will contain is listed first, and a person is asked. Judge it with `clearway doctor --bundle FILE`.
+#[derive(Debug, Parser)]
+pub(crate) struct Collect {
+    /// A URL that fails, as http://127.0.0.1/cart [default: every proxy on this machine]
+    #[arg(value_name = "URL")]
+    pub(crate) target: Option<String>,
+    /// Write into this file [default: clearway-HOST-TIME.tar.gz]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+    /// Overwrite the file
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How far back logs are read for facts: 10m, 2h, 1d; of each log the last 8 MiB are taken [default: 15m]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<String>,
+    /// How long active probes may take together: 500ms, 5s
+    #[arg(long, value_name = "DURATION", default_value = "5s")]
+    pub(crate) budget: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

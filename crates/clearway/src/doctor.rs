@@ -1,6 +1,7 @@
 //! `clearway doctor`: from a URL, files or a bundle to a report. Wiring: `probe` sees, `doctor` judges and words.
 
 mod assemble;
+pub(crate) mod collect;
 mod files;
 mod investigate;
 pub(crate) mod live;

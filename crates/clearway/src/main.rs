@@ -86,6 +86,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(up) => up::run(up),
         Command::Check(check) => check::run(&check),
         Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Collect(collect) => doctor::collect::run(&collect),
         Command::Explain(explain) => explain::run(&explain),
         Command::Upgrade(upgrade) => upgrade::run(&upgrade),
         Command::Calls(calls) => match calls.command {

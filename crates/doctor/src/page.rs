@@ -43,6 +43,12 @@ pub struct Fence {
 }
 
 impl Page {
+    /// The scenarios of the lab that show the cause.
+    pub fn scenarios(&self) -> impl Iterator<Item = &str> {
+        let named = self.shown.strip_prefix("lab (").and_then(|rest| rest.strip_suffix(')'));
+        named.into_iter().flat_map(|named| named.split(", "))
+    }
+
     /// Reads `text`; `path` is that below the folder of the catalogue, as `process/upstream-not-running.md`.
     pub fn parse(path: &str, text: &str) -> Result<Page, String> {
         let fail = |error: String| format!("{path}: {error}");
@@ -133,6 +139,12 @@ impl Parts {
             && let Some((name, value)) = line.strip_prefix("- ").and_then(|line| line.split_once(": "))
         {
             self.properties.push((name.to_owned(), value.trim().to_owned()));
+        } else if section.is_empty()
+            && let (Some(more), Some((_, value))) = (line.strip_prefix("  "), self.properties.last_mut())
+        {
+            // A list goes on in the next line.
+            value.push(' ');
+            value.push_str(more.trim());
         }
         self.manual.push_str(line);
         self.manual.push('\n');

@@ -1,5 +1,6 @@
 //! This machine: what is there, what its logs say of the last minutes, and whoever can tell more when asked.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -131,6 +132,17 @@ impl LiveEyes {
 }
 
 impl LiveEyes {
+    /// The logs and configurations that were read, each with the bytes that may be taken of it.
+    pub(super) fn files(&self, log_max: u64, configuration_max: u64) -> Vec<(PathBuf, u64)> {
+        let logs = self.scene.logs.iter().map(|log| (log.path.clone(), log_max));
+        let read = self.scene.configurations.iter().filter(|path| !path.starts_with("/proc/"));
+        let mut files: Vec<(PathBuf, u64)> =
+            logs.chain(read.map(|path| (PathBuf::from(path), configuration_max))).collect();
+        files.sort();
+        files.dedup_by(|a, b| a.0 == b.0);
+        files
+    }
+
     /// How often it was looked.
     pub(super) fn asked(&self) -> usize {
         self.asked

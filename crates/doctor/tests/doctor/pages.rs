@@ -2,6 +2,7 @@
 //!
 //! The `report` fence of a page is written with `UPDATE_EXPECT=1 cargo test -p doctor`, and read by the one who does so.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -121,4 +122,45 @@ fn write_report(path: &Path, report: &str) {
         }
     };
     std::fs::write(path, new).expect("the page must be writable");
+}
+
+/// A page that says it was shown by the lab names scenarios that make its cause, and all of them.
+#[test]
+fn pages_name_the_scenarios_that_show_them() {
+    let lab = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../lab");
+    let mut made: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, text) in scenarios(&lab) {
+        let causes = text.lines().filter(|line| {
+            ["CAUSE = ", "ROOTS = ", "CONSEQUENCES = "].iter().any(|field| line.starts_with(field))
+        });
+        for cause in causes.flat_map(|line| line.split('"').skip(1).step_by(2)) {
+            made.entry(cause.to_owned()).or_default().insert(name.clone());
+        }
+    }
+    let mut problems = Vec::new();
+    for page in Catalogue::causes().pages() {
+        let named: BTreeSet<String> = page.scenarios().map(str::to_owned).collect();
+        let expected = made.get(&page.id).cloned().unwrap_or_default();
+        if named != expected {
+            problems.push(format!("{}: says 'lab' of {named:?}, and is made by {expected:?}", page.id));
+        }
+    }
+    assert!(!made.is_empty());
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+/// The names of scenarios with their texts.
+fn scenarios(lab: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for family in std::fs::read_dir(lab).expect("the lab").flatten().filter(|entry| entry.path().is_dir()) {
+        for entry in std::fs::read_dir(family.path()).expect("a family").flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "py") {
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                let text = std::fs::read_to_string(&path).expect("a scenario");
+                found.push((format!("{}/{stem}", family.file_name().to_string_lossy()), text));
+            }
+        }
+    }
+    found
 }
