@@ -4,7 +4,7 @@
 ARGS ?=
 target := $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: run test setup bench battery
+.PHONY: run test setup bench battery lab
 
 run:
 	cargo build --release --locked --package clearway
@@ -15,7 +15,7 @@ test: setup
 	@cargo xtask ci
 
 setup:
-	@tests/setup.sh
+	@tests/setup.sh smoke
 
 # What Clearway costs beside other proxies: docs/benchmarks.md. Takes most of an hour, on a quiet machine.
 bench:
@@ -26,3 +26,8 @@ bench:
 battery:
 	@tests/setup.sh bench
 	@cargo xtask battery
+
+# Whether the doctor finds what was broken in real stacks: docs/accuracy.md. Takes a quarter of an hour, as root.
+lab:
+	@tests/setup.sh lab
+	@cargo xtask lab judge --write

@@ -42,6 +42,8 @@ const STEPS: &[Step] = &[
     Step { name: "build", words: &["cargo", "build", "--locked", "--package", "clearway"] },
     // One minute of failing servers: what the tests of single mechanisms cannot see.
     Step { name: "battery", words: &["cargo", "xtask", "battery", "--smoke"] },
+    // Real stacks that are broken: whether the doctor names what was done, one scenario of each family.
+    Step { name: "lab", words: &["cargo", "xtask", "lab", "judge", "--smoke", "--debug"] },
     // Real servers and clients: slowest, and pointless while one of the above is red.
     Step { name: "e2e", words: &["python3", "-m", "pytest", "tests/e2e"] },
 ];

@@ -170,7 +170,7 @@ pub(crate) struct Show {
 #[derive(Debug, Parser)]
 pub(crate) struct Doctor {
     /// A URL that fails, as http://127.0.0.1/cart, or the id of a request that Clearway took
-    #[arg(value_name = "URL|REQUEST-ID", conflicts_with_all = ["bundle", "log", "config"])]
+    #[arg(value_name = "URL|REQUEST-ID|NAME", conflicts_with_all = ["bundle", "log", "config"])]
     pub(crate) target: Option<String>,
     /// What `clearway collect` has written, or any folder or .tar.gz of logs and configurations
     #[arg(long, value_name = "DIR|FILE.tar.gz")]
@@ -181,6 +181,18 @@ pub(crate) struct Doctor {
     /// Configuration files of proxies and servers
     #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(crate) config: Vec<PathBuf>,
+    /// Look at a cluster instead: the target is a URL that an Ingress serves, or the name of a Service, Ingress, workload or pod
+    #[arg(long, conflicts_with_all = ["bundle", "log", "config"])]
+    pub(crate) kubernetes: bool,
+    /// The namespace [default: that of the kubeconfig's context]
+    #[arg(long, short, value_name = "NAME", requires = "kubernetes")]
+    pub(crate) namespace: Option<String>,
+    /// A kubeconfig [default: $KUBECONFIG, the pod's own account, or ~/.kube/config]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// The address of the API, as of `kubectl proxy`
+    #[arg(long, value_name = "URL", requires = "kubernetes", conflicts_with = "kubeconfig")]
+    pub(crate) kubernetes_server: Option<String>,
     /// How far back logs are read: 10m, 2h, 1d [default: 15m on this machine, everything in files]
     #[arg(long, value_name = "DURATION")]
     pub(crate) since: Option<String>,
@@ -208,6 +220,10 @@ impl Doctor {
             bundle: None,
             log: Vec::new(),
             config: Vec::new(),
+            kubernetes: false,
+            namespace: None,
+            kubeconfig: None,
+            kubernetes_server: None,
             format: ReportFormat::Text,
             output: None,
             data: PathBuf::new(),

@@ -141,6 +141,16 @@ pub fn waits(want: &Want) -> bool {
     )
 }
 
+/// The primitives of TLS.
+pub(crate) fn crypto() -> std::sync::Arc<rustls::crypto::CryptoProvider> {
+    tls::provider()
+}
+
+/// Takes every certificate: for a cluster whose configuration says so.
+pub(crate) fn any_certificate() -> std::sync::Arc<dyn rustls::client::danger::ServerCertVerifier> {
+    tls::any_certificate()
+}
+
 /// A check that could not run.
 pub(crate) fn skipped(want: &Want, reason: impl Into<String>, needs: impl Into<String>) -> Skipped {
     Skipped { check: want.to_string(), reason: reason.into(), needs: needs.into() }

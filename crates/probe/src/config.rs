@@ -21,6 +21,7 @@ mod dockerfile;
 mod envoy;
 mod gunicorn;
 mod haproxy;
+pub mod kubeconfig;
 mod kubernetes;
 mod nginx;
 mod quantity;

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod host;
 pub mod kernel_log;
 mod kinds;
+pub mod kubernetes;
 pub mod logs;
 pub mod parse;
 pub mod redact;

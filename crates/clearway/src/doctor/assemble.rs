@@ -83,6 +83,11 @@ fn works(evidence: &[Evidence]) -> bool {
     if probes.peek().is_some() {
         return probes.all(answered);
     }
+    // A cluster works where every service has somebody to send to.
+    let mut services = evidence.iter().filter(|item| item.kind == "k8s.service").peekable();
+    if services.peek().is_some() {
+        return services.all(|service| service.get("endpoints").is_some());
+    }
     let traffic = evidence
         .iter()
         .any(|item| item.kind == "traffic" && item.number("requests").is_some_and(|n| n > 0.0));

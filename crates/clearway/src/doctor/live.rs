@@ -15,7 +15,7 @@ use super::stages::Stages;
 use crate::args;
 
 /// How far back logs are read unless told otherwise: whoever asks is woken by what happens now.
-const SINCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const SINCE: Duration = Duration::from_secs(15 * 60);
 /// How long reading logs may take; probing has a budget of its own.
 const READING: Duration = Duration::from_millis(1_500);
 
@@ -173,7 +173,7 @@ impl Eyes for LiveEyes {
     }
 }
 
-fn now() -> Moment {
+pub(super) fn now() -> Moment {
     Moment(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64)
 }
 
