@@ -9,6 +9,8 @@ mod http;
 mod idle;
 mod kernel;
 mod postgres;
+mod program;
+mod python;
 mod rabbitmq;
 mod redis;
 mod state;
@@ -139,6 +141,11 @@ pub fn waits(want: &Want) -> bool {
             | "tcp-probe"
             | "tls-probe"
     )
+}
+
+/// A connection to a Unix socket that never waits for a full queue.
+pub(crate) fn unix_stream(path: &std::path::Path) -> std::io::Result<std::os::unix::net::UnixStream> {
+    tcp::unix_stream(path)
 }
 
 /// The primitives of TLS.

@@ -134,7 +134,36 @@ pub fn discover(url: Option<Url>) -> Scene {
     dependencies::look(&mut scene);
     software::look(&mut scene);
     logs::find(&mut scene, &fronts);
+    containers(&mut scene);
     scene
+}
+
+/// Containers that the chain may stand on, with the logs of those that serve an upstream or have ended.
+fn containers(scene: &mut Scene) {
+    let found = match crate::docker::look() {
+        Ok(found) => found,
+        Err(skipped) => {
+            scene.skipped.push(skipped);
+            return;
+        }
+    };
+    for container in found {
+        let serves = |item: &Evidence| {
+            item.get("addr").is_some_and(|addr| {
+                scene
+                    .upstreams
+                    .iter()
+                    .any(|upstream| upstream.addresses.iter().any(|a| a.to_string() == addr))
+            })
+        };
+        let ended = container.evidence.iter().any(|item| item.get("state") != Some("running"));
+        if (ended || container.evidence.iter().any(serves))
+            && let Some(path) = container.log.filter(|path| path.is_file())
+        {
+            scene.add_log(LogFile { path, format: Some(Format::Container), product: "container" });
+        }
+        scene.evidence.extend(container.evidence);
+    }
 }
 
 /// What every look begins with: processes and sockets.

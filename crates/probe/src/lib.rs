@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod check;
 pub mod config;
 pub mod discover;
+pub mod docker;
 pub mod exchange;
 pub mod host;
 pub mod kernel_log;

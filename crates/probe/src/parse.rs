@@ -13,6 +13,7 @@ mod envelope;
 mod envoy;
 pub(crate) mod failure;
 mod haproxy;
+pub(crate) mod http_body;
 mod nginx;
 mod pattern;
 mod python;

@@ -5,13 +5,13 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use model::evidence::Place;
 use model::{Evidence, Want};
 
-use super::{Answer, Budget, probed, skipped};
+use super::{Answer, Budget, probed, program, skipped};
 use crate::discover::Scene;
 use crate::host::process;
 use crate::host::product::Product;
@@ -126,39 +126,8 @@ fn socket_of(scene: &Scene, pid: u32) -> Option<(String, String)> {
 }
 
 fn run(command: &mut Command, limit: Duration) -> Result<String, String> {
-    use std::io::Read;
-    let child = command
-        .args(["-X", "-A", "-t", "-q", "-w", "-F", "|", "-c", QUERY])
-        .current_dir("/")
-        .env("PGCONNECT_TIMEOUT", "2")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn();
-    let mut child = child.map_err(|error| format!("psql: {error}"))?;
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(5)),
-            _ => {
-                // It has gone, or goes now.
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err("PostgreSQL did not answer in time".to_owned());
-            }
-        }
-    };
-    let mut said = String::new();
-    let mut wrong = String::new();
-    if let (Some(out), Some(error)) = (child.stdout.take(), child.stderr.take()) {
-        let read = out
-            .take(256 << 10)
-            .read_to_string(&mut said)
-            .and_then(|_| error.take(16 << 10).read_to_string(&mut wrong));
-        read.map_err(|error| error.to_string())?;
-    }
-    if status.success() { Ok(said) } else { Err(wrong.lines().next().unwrap_or("psql failed").to_owned()) }
+    command.args(["-X", "-A", "-t", "-q", "-w", "-F", "|", "-c", QUERY]).env("PGCONNECT_TIMEOUT", "2");
+    program::run(command, limit)
 }
 
 fn read(said: &str) -> Vec<Evidence> {

@@ -1,12 +1,12 @@
 //! Alarms of RabbitMQ, by `rabbitmqctl` where the doctor may run it.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use model::evidence::Place;
 use model::{Evidence, Want};
 
-use super::{Answer, Budget, probed, skipped};
+use super::{Answer, Budget, probed, program, skipped};
 use crate::discover::Scene;
 
 /// The command starts a virtual machine of its own, which takes a second or two.
@@ -14,41 +14,14 @@ const WAIT: Duration = Duration::from_secs(4);
 
 pub(super) fn probe(_scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let begun = Instant::now();
-    let child = Command::new("rabbitmqctl")
-        .args(["-q", "status"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let Ok(mut child) = child else {
-        return Answer {
-            skipped: vec![skipped(want, "there is no rabbitmqctl here", "rabbitmqctl, and root")],
-            ..Answer::default()
-        };
-    };
-    let limit = budget.at_most(WAIT);
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None) if begun.elapsed() < limit => std::thread::sleep(Duration::from_millis(20)),
-            _ => {
-                // It has gone, or goes now.
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
+    let mut command = Command::new("rabbitmqctl");
+    let said = match program::run(command.args(["-q", "status"]), budget.at_most(WAIT)) {
+        Ok(said) => said,
+        Err(error) => {
+            let needs = "rabbitmqctl, root, and a broker that answers";
+            return Answer { skipped: vec![skipped(want, error, needs)], ..Answer::default() };
         }
     };
-    let said = child
-        .wait_with_output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
-    if !status.is_some_and(|status| status.success()) {
-        return Answer {
-            skipped: vec![skipped(want, "rabbitmqctl did not answer", "root, and a broker that answers")],
-            ..Answer::default()
-        };
-    }
     let alarms = said
         .split("Alarms")
         .nth(1)

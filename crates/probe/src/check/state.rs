@@ -1,12 +1,12 @@
 //! What the machine looks like now: targets, socket paths, processes, what threads wait for, connections, control groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use model::evidence::Place;
 use model::{Evidence, Want};
 
-use super::{Answer, Budget, skipped, tcp};
+use super::{Answer, Budget, python, skipped, tcp};
 use crate::discover::{Scene, dependencies, servers, targets};
 use crate::host::process;
 use crate::host::sockets::{self, Address};
@@ -16,6 +16,8 @@ use crate::host::{Host, cgroup as group};
 const THREADS_MAX: usize = 256;
 /// Workers whose threads are looked at.
 const PROCESSES_MAX: usize = 64;
+/// Processes whose Python frames are asked for.
+const PYTHONS_MAX: usize = 8;
 /// How often, and how long apart: the doctor's own requests wake threads for a moment.
 const SAMPLES: usize = 3;
 const SAMPLE_GAP: Duration = Duration::from_millis(30);
@@ -86,7 +88,7 @@ pub(super) fn cgroup(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
 }
 
 /// What the threads of the workers wait for, by the kernel: no Python is asked, so that nothing is stopped.
-pub(super) fn stacks(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
+pub(super) fn stacks(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
     let mut answer = Answer::default();
     let wanted = |pid: &&u32| want.get("pid").is_none_or(|wanted| wanted == pid.to_string());
     let pids: Vec<u32> = scene.workers.iter().filter(wanted).copied().take(PROCESSES_MAX).collect();
@@ -101,10 +103,22 @@ pub(super) fn stacks(scene: &Scene, want: &Want, _budget: &Budget) -> Answer {
             }
         }
     }
+    // Those of the workers that answer requests, side by side; the kernel's view alone where there is no py-spy.
+    let limit = budget.at_most(Duration::from_secs(2));
+    let frames: Vec<(u32, HashMap<u32, python::Frame>)> = std::thread::scope(|scope| {
+        let asking: Vec<_> = pids
+            .iter()
+            .rev()
+            .take(PYTHONS_MAX)
+            .map(|pid| (*pid, scope.spawn(move || python::frames(*pid, limit))))
+            .collect();
+        asking.into_iter().filter_map(|(pid, asked)| Some((pid, asked.join().ok()?.ok()?))).collect()
+    });
     for pid in &pids {
         let threads = seen.iter().filter(|((of, _), _)| of == pid);
         let waits = threads.filter_map(|((_, thread), waits)| Some((*thread, steady(waits)?)));
-        answer.evidence.extend(of_process(scene, *pid, waits));
+        let frames = frames.iter().find(|(of, _)| of == pid).map(|(_, frames)| frames);
+        answer.evidence.extend(of_process(scene, *pid, waits, frames.unwrap_or(&HashMap::new())));
     }
     if answer.evidence.is_empty() {
         answer.skipped.push(skipped(
@@ -125,36 +139,60 @@ fn steady(waits: &[Option<process::Wait>]) -> Option<process::Wait> {
     waits.iter().max_by_key(often).cloned().flatten()
 }
 
+/// Where threads stand: what they wait for, in which place of the kernel, for whom, and in which line of the application.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    main: bool,
+    kind: &'static str,
+    call: String,
+    library: &'static str,
+    frame: Option<python::Frame>,
+}
+
 /// Threads of a process that stand at the same place are one stack.
-fn of_process(scene: &Scene, pid: u32, waits: impl Iterator<Item = (u32, process::Wait)>) -> Vec<Evidence> {
-    let mut places: BTreeMap<(bool, &'static str, String, &'static str), (u32, usize)> = BTreeMap::new();
+fn of_process(
+    scene: &Scene,
+    pid: u32,
+    waits: impl Iterator<Item = (u32, process::Wait)>,
+    frames: &HashMap<u32, python::Frame>,
+) -> Vec<Evidence> {
+    let mut places: BTreeMap<Standing, (u32, usize)> = BTreeMap::new();
     for (thread, wait) in waits {
-        let library = wait.descriptor.and_then(|descriptor| library_at(scene, pid, descriptor)).unwrap_or("");
-        let entry = places.entry((thread == pid, wait.kind, wait.call, library)).or_insert((thread, 0));
-        entry.1 += 1;
+        let frame = frames.get(&thread).cloned();
+        let by_socket = wait.descriptor.and_then(|descriptor| library_at(scene, pid, descriptor));
+        let library = frame.as_ref().and_then(|frame| frame.library).or(by_socket).unwrap_or("");
+        let standing = Standing { main: thread == pid, kind: wait.kind, call: wait.call, library, frame };
+        places.entry(standing).or_insert((thread, 0)).1 += 1;
     }
-    places
-        .into_iter()
-        .map(|((main, kind, call, library), (thread, same))| {
-            let of = if library.is_empty() { String::new() } else { format!(" for {library}") };
-            let threads = if same > 1 {
-                format!("{same} threads of pid {pid}")
-            } else {
-                format!("thread {thread} of pid {pid}")
-            };
-            Evidence::new("stack")
-                .with("pid", pid)
-                .with("thread", thread)
-                .with("main", targets::yes(main))
-                .with("blocked-in", kind)
-                .with("function", &call)
-                .with_some("library", Some(library).filter(|library| !library.is_empty()))
-                .with("same", same)
-                .text(format!("{threads}: {kind}{of} ({call})"))
-                .from("kernel stacks")
-                .at(Place::Process(pid))
-        })
-        .collect()
+    places.into_iter().map(|(standing, (thread, same))| stack(pid, standing, thread, same)).collect()
+}
+
+fn stack(pid: u32, standing: Standing, thread: u32, same: usize) -> Evidence {
+    let Standing { main, kind, call, library, frame } = standing;
+    let of = if library.is_empty() { String::new() } else { format!(" for {library}") };
+    let threads = if same > 1 {
+        format!("{same} threads of pid {pid}")
+    } else {
+        format!("thread {thread} of pid {pid}")
+    };
+    let at = frame
+        .as_ref()
+        .map(|frame| format!(" in {} ({}:{})", frame.function, frame.file, frame.line))
+        .unwrap_or_default();
+    let source = if frame.is_some() { "py-spy and kernel stacks" } else { "kernel stacks" };
+    Evidence::new("stack")
+        .with("pid", pid)
+        .with("thread", thread)
+        .with("main", targets::yes(main))
+        .with("blocked-in", kind)
+        .with("function", frame.as_ref().map_or(call.as_str(), |frame| frame.function.as_str()))
+        .with_some("file", frame.as_ref().map(|frame| &frame.file))
+        .with_some("line", frame.as_ref().map(|frame| frame.line))
+        .with_some("library", Some(library).filter(|library| !library.is_empty()))
+        .with("same", same)
+        .text(format!("{threads}: {kind}{of}{at} ({call})"))
+        .from(source)
+        .at(Place::Process(pid))
 }
 
 /// The library that a descriptor most likely belongs to: by whom its socket is connected to.
