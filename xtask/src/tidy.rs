@@ -25,7 +25,7 @@ pub use size::{Function, functions};
 
 /// Folders that hold nothing of ours.
 const FOREIGN: &[&str] =
-    &[".git", ".tools", ".venv", "__pycache__", "clearway-data", "node_modules", "target"];
+    &[".git", ".tools", ".venv", ".venv-lab", "__pycache__", "clearway-data", "node_modules", "target"];
 
 /// One breach of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
