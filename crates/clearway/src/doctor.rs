@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use anyhow::Context;
 use doctor::report::text::Style;
-use model::Report;
-use probe::discover::Url;
+use model::{Evidence, Report};
+use probe::discover::{OwnTarget, Url};
 
 use crate::args::{self, ReportFormat};
 use crate::output;
@@ -68,6 +68,7 @@ fn judge(args: &args::Doctor) -> anyhow::Result<Report> {
     let first = eyes.first();
     let diagnosis = investigate(&mut seen, Some(&mut eyes), &first, true);
     stages.asked(eyes.asked());
+    seen.series.extend(eyes.queues());
     seen.took = started.elapsed();
     Ok(report(seen, diagnosis))
 }
@@ -108,12 +109,40 @@ fn own(args: &args::Doctor, id: &str, started: Instant) -> anyhow::Result<Report
             args.data.display()
         );
     };
-    // It may be long ago: what the machine is like now is no evidence for it.
     let made = evidence.iter().filter_map(|item| item.time).max();
+    let now = live::now();
+    let recent = made.is_some_and(|made| now.seconds_since(made) < live::SINCE.as_secs_f64());
+    let targets = if recent { targets_of(&evidence) } else { Vec::new() };
     let mut seen = Seen { target: subject, made, evidence, ..Seen::default() };
-    let diagnosis = investigate(&mut seen, None, &[], false);
+    let diagnosis = if targets.is_empty() {
+        // Long ago: what the machine is like now is no evidence for it.
+        investigate(&mut seen, None, &[], false)
+    } else {
+        let budget = admin::duration("--budget", &args.budget).map_err(anyhow::Error::msg)?;
+        let mut eyes = live::behind(&targets, budget, &mut seen);
+        seen.made = Some(now);
+        seen.passive = started.elapsed();
+        let first = eyes.first();
+        let diagnosis = investigate(&mut seen, Some(&mut eyes), &first, true);
+        seen.series.extend(eyes.queues());
+        diagnosis
+    };
     seen.took = started.elapsed();
     Ok(report(seen, diagnosis))
+}
+
+/// Where the failed attempts went.
+fn targets_of(evidence: &[Evidence]) -> Vec<OwnTarget> {
+    let mut targets: Vec<OwnTarget> = Vec::new();
+    for failure in evidence.iter().filter(|item| item.kind == "failure") {
+        if let Some(address) = failure.get("upstream")
+            && !targets.iter().any(|known| known.address == address)
+        {
+            let scheme = failure.get("scheme").unwrap_or("http").to_owned();
+            targets.push(OwnTarget { address: address.to_owned(), scheme });
+        }
+    }
+    targets
 }
 
 /// Writes the report where it is wanted, in the form that is wanted.

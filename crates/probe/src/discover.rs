@@ -23,7 +23,7 @@ use crate::check;
 use crate::config::Configuration;
 use crate::host::Host;
 use crate::host::product::Product;
-use crate::host::sockets::Address;
+use crate::host::sockets::{self, Address};
 use crate::parse::Format;
 
 pub use url::{ParseUrlError, Url};
@@ -198,6 +198,17 @@ fn looked_at(url: Option<Url>) -> Scene {
 }
 
 impl Scene {
+    /// How many connections wait at each upstream of this machine now; nothing where the kernel does not tell.
+    pub fn queues(&self) -> Vec<(String, f64)> {
+        let backlogs = sockets::backlogs().unwrap_or_default();
+        let of = |upstream: &Upstream| {
+            let waits = |address: &Address| backlogs.iter().find(|known| known.local.serves(address));
+            let backlog = upstream.addresses.iter().find_map(waits)?;
+            Some((upstream.written.clone(), f64::from(backlog.waiting)))
+        };
+        self.upstreams.iter().filter_map(of).collect()
+    }
+
     /// A process as evidence, and as a part of the chain.
     pub(crate) fn add_hop(
         &mut self,

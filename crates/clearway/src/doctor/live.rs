@@ -1,9 +1,11 @@
 //! This machine: what is there, what its logs say of the last minutes, and whoever can tell more when asked.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use model::report::Series;
 use model::{Moment, Want};
 use probe::check::{self, Answer, Budget};
 use probe::discover::{self, OwnTarget, Scene, Url};
@@ -18,6 +20,9 @@ use crate::args;
 pub(super) const SINCE: Duration = Duration::from_secs(15 * 60);
 /// How long reading logs may take; probing has a budget of its own.
 const READING: Duration = Duration::from_millis(1_500);
+
+/// Between two measures of the queues.
+const MEASURE_EVERY: Duration = Duration::from_millis(50);
 
 /// What was seen without asking, and the eyes to look further with.
 pub(super) struct Live {
@@ -45,7 +50,7 @@ pub(super) fn look(args: &args::Doctor, url: Option<Url>, stages: &mut Stages) -
     };
     read_logs(&scene, &mut seen, &options, stages);
     scene.evidence.clone_from(&seen.evidence);
-    Ok(Live { seen, eyes: LiveEyes { scene, budget: Budget::new(budget), asked: 0 } })
+    Ok(Live { seen, eyes: LiveEyes { scene, budget: Budget::new(budget), asked: 0, queues: Vec::new() } })
 }
 
 /// The machine behind this process: where a service of Clearway's own sends its requests. What is there is added to `seen`.
@@ -56,7 +61,7 @@ pub(crate) fn behind(targets: &[OwnTarget], budget: Duration, seen: &mut Seen) -
     seen.skipped.append(&mut scene.skipped);
     read_logs(&scene, seen, &options(now(), SINCE), &mut Stages { spoken: false });
     scene.evidence.clone_from(&seen.evidence);
-    LiveEyes { scene, budget: Budget::new(budget), asked: 0 }
+    LiveEyes { scene, budget: Budget::new(budget), asked: 0, queues: Vec::new() }
 }
 
 fn options(now: Moment, since: Duration) -> logs::Options {
@@ -115,6 +120,7 @@ pub(crate) struct LiveEyes {
     scene: Scene,
     budget: Budget,
     asked: usize,
+    queues: Vec<Series>,
 }
 
 impl LiveEyes {
@@ -131,7 +137,29 @@ impl LiveEyes {
     }
 }
 
+/// One point of each queue.
+fn measure(scene: &Scene, queues: &mut Vec<Series>) {
+    for (address, waiting) in scene.queues() {
+        let name = format!("queue of {address}");
+        let at = match queues.iter().position(|series| series.name == name) {
+            Some(at) => at,
+            None => {
+                queues.push(Series { name, unit: "connections".to_owned(), points: Vec::new() });
+                queues.len() - 1
+            }
+        };
+        if let Some(series) = queues.get_mut(at) {
+            series.points.push((now(), waiting));
+        }
+    }
+}
+
 impl LiveEyes {
+    /// The queues in front of the servers, as they were while it was looked.
+    pub(super) fn queues(&mut self) -> Vec<Series> {
+        std::mem::take(&mut self.queues)
+    }
+
     /// The logs and configurations that were read, each with the bytes that may be taken of it.
     pub(super) fn files(&self, log_max: u64, configuration_max: u64) -> Vec<(PathBuf, u64)> {
         let logs = self.scene.logs.iter().map(|log| (log.path.clone(), log_max));
@@ -152,11 +180,23 @@ impl LiveEyes {
 impl Eyes for LiveEyes {
     fn look(&mut self, wants: &[Want]) -> Vec<Look> {
         self.asked += wants.len();
-        let (scene, budget) = (&self.scene, &self.budget);
+        let (scene, budget, queues) = (&self.scene, &self.budget, &mut self.queues);
+        let done = AtomicBool::new(false);
         let answers: Vec<Answer> = thread::scope(|scope| {
             let looking: Vec<_> =
                 wants.iter().map(|want| scope.spawn(move || check::answer(scene, want, budget))).collect();
-            looking.into_iter().map(|one| one.join().unwrap_or_default()).collect()
+            // Meanwhile the queues in front of the servers are measured, for the chart.
+            let measuring = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    measure(scene, queues);
+                    thread::sleep(MEASURE_EVERY);
+                }
+            });
+            let answers = looking.into_iter().map(|one| one.join().unwrap_or_default()).collect();
+            done.store(true, Ordering::Relaxed);
+            // Without it there is one chart less.
+            let _ = measuring.join();
+            answers
         });
         let look = |answer: Answer| Look {
             evidence: answer.evidence,

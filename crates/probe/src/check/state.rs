@@ -74,7 +74,9 @@ pub(super) fn processes(scene: &Scene, want: &Want, _budget: &Budget) -> Answer 
 }
 
 pub(super) fn peers(scene: &Scene, _want: &Want, _budget: &Budget) -> Answer {
-    let evidence = dependencies::peers(scene).into_iter().map(|(_, evidence)| evidence).collect();
+    let mut evidence: Vec<Evidence> =
+        dependencies::peers(scene).into_iter().map(|(_, evidence)| evidence).collect();
+    evidence.extend(dependencies::stuck(scene));
     Answer { evidence, ..Answer::default() }
 }
 

@@ -1,6 +1,6 @@
 //! What the workers talk to: the other ends of their open connections.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::Evidence;
 use model::evidence::Place;
@@ -8,7 +8,7 @@ use model::evidence::Place;
 use super::{Peer, Scene};
 use crate::host::process;
 use crate::host::product::Tier;
-use crate::host::sockets::{Address, Socket, State};
+use crate::host::sockets::{self, Address, Socket, State};
 
 /// Ports by which a product is known where its process is on another machine.
 const PORTS: &[(u16, &str)] = &[
@@ -25,6 +25,9 @@ const PORTS: &[(u16, &str)] = &[
 ];
 /// Connections that are told one by one.
 const PEERS_MAX: usize = 100;
+/// What is lost now and then is acknowledged after one retransmission; what never arrives is sent again and again.
+const STUCK_RETRANSMITS: u64 = 3;
+const STUCK_BYTES: u64 = 1_000;
 
 pub(super) fn look(scene: &mut Scene) {
     let found = peers(scene);
@@ -130,6 +133,48 @@ pub(crate) fn peers(scene: &Scene) -> Vec<(Peer, Evidence)> {
                 let evidence = evidence(socket, *pid, product, peer, pids.len());
                 found.push((told, evidence));
             }
+        }
+    }
+    found
+}
+
+/// Answers of the workers that are sent again and again and never acknowledged, as they are now.
+pub(crate) fn stuck(scene: &Scene) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    let mut seen = BTreeSet::new();
+    for pid in &scene.workers {
+        let netns = scene.host.processes.get(pid).and_then(|process| process.netns);
+        if !seen.insert(netns) {
+            continue;
+        }
+        let sockets = sockets::of_process(*pid);
+        let ports: Vec<u16> = sockets
+            .iter()
+            .filter(|socket| socket.state == State::Listen)
+            .filter_map(|socket| socket.local.port())
+            .collect();
+        for socket in sockets {
+            let accepted = socket.local.port().is_some_and(|port| ports.contains(&port));
+            let stuck = socket.retransmits >= STUCK_RETRANSMITS && socket.send_queue >= STUCK_BYTES;
+            if !(accepted && stuck) || found.len() >= PEERS_MAX {
+                continue;
+            }
+            found.push(
+                Evidence::new("peer")
+                    .with("pid", pid)
+                    .with("addr", &socket.local)
+                    .with("product", "proxy")
+                    .with("retransmits", socket.retransmits)
+                    .with("unacked", socket.send_queue)
+                    .text(format!(
+                        "{} bytes of an answer of {} were sent {} times, and nobody acknowledged them",
+                        socket.send_queue,
+                        socket.local,
+                        socket.retransmits + 1
+                    ))
+                    .from("socket table")
+                    .at(Place::Socket(socket.local.to_string())),
+            );
         }
     }
     found
