@@ -54,6 +54,10 @@ def test_what_keeps_the_doctor_from_judging_has_a_code_of_its_own(tmp_path):
     assert doctor("--bundle", tmp_path / "none").returncode == 3
     assert doctor("--no-such-option").returncode == 3
     assert doctor("ftp://x/").returncode == 3
+    log = tmp_path / "error.log"
+    log.write_text(REFUSED)
+    unwritten = doctor("--log", log, "--output", tmp_path / "none" / "report")
+    assert unwritten.returncode == 3 and "failed to write" in unwritten.stderr
 
 
 def test_a_machine_is_looked_at_without_any_hint():

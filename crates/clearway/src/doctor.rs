@@ -29,15 +29,12 @@ use stages::Stages;
 pub(crate) const FAILED: u8 = 3;
 
 pub(crate) fn run(args: &args::Doctor) -> anyhow::Result<ExitCode> {
-    match judge(args) {
-        Ok(report) => {
-            deliver(args, &report)?;
-            Ok(match Verdict::of(&report) {
-                Verdict::Healthy => ExitCode::SUCCESS,
-                Verdict::Findings => ExitCode::from(1),
-                Verdict::Inconclusive => ExitCode::from(2),
-            })
-        }
+    match judge(args).and_then(|report| deliver(args, &report).map(|()| report)) {
+        Ok(report) => Ok(match Verdict::of(&report) {
+            Verdict::Healthy => ExitCode::SUCCESS,
+            Verdict::Findings => ExitCode::from(1),
+            Verdict::Inconclusive => ExitCode::from(2),
+        }),
         Err(error) if output::is_closed(&error) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             output::say(&format!("clearway doctor: {error:#}"));

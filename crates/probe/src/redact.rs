@@ -37,7 +37,7 @@ fn kept(captures: &Captures<'_>, group: usize) -> String {
 }
 
 /// In this order: the first take out whole values, so that the later ones find nothing left of them.
-static RULES: [Rule; 8] = [
+static RULES: [Rule; 9] = [
     // Fields of HTTP: everything up to the end of the value, which blanks do not end.
     rule!(
         &["uthorization", "ookie", "-key", "-token", "uthorisation"],
@@ -61,6 +61,17 @@ static RULES: [Rule; 8] = [
                 .filter(|c| matches!(c, '"' | '\''))
                 .map_or("", |c| if c == '"' { "\"" } else { "'" });
             format!("{}{}{quote}{GONE}{quote}", kept(found, 1), kept(found, 2))
+        }
+    ),
+    // A field that a proxy is told to set: its name and its value are words of a directive.
+    rule!(
+        &["header"],
+        r#"((?i-u:(?:proxy-)?authori[sz]ation|set-cookie|cookie|[\w-]*(?:key|token|secret|password|credential)[\w-]*)["']?\s+)("[^"]*"|'[^']*'|[^\s;]+)"#,
+        |found| {
+            let value = kept(found, 2);
+            // How it is proven is no secret.
+            let scheme = ["Basic ", "Bearer "].iter().find(|scheme| value.contains(**scheme));
+            format!("{}\"{}{GONE}\"", kept(found, 1), scheme.unwrap_or(&""))
         }
     ),
     // A directive of a configuration; within a sentence of a log, what follows such a word is no secret.
@@ -144,6 +155,13 @@ mod tests {
             "    proxy_set_header Authorization \"Basic YTpi\";",
             "    proxy_set_header Authorization \"Basic REDACTED\";",
         );
+        check("proxy_set_header X-Api-Key abc2;", "proxy_set_header X-Api-Key \"REDACTED\";");
+        check(
+            "    http-request set-header X-Auth-Token 'abc 3'",
+            "    http-request set-header X-Auth-Token \"REDACTED\"",
+        );
+        check("RequestHeader set Cookie session=abc", "RequestHeader set Cookie \"REDACTED\"");
+        check("proxy_set_header Host $host;", "proxy_set_header Host $host;");
         check("Authorization: Bearer abc.def, more", "Authorization: REDACTED");
         check("Cookie: sid=1; b=2", "Cookie: REDACTED");
         check("'password': 'x y', 'port': 5432", "'password': 'REDACTED', 'port': 5432");
