@@ -394,6 +394,38 @@ static_resources:
         user = "postgres" if database == "postgres" else "shop"
         return self.command("psql", "-h", "127.0.0.1", "-U", user, "-d", database, "-v", "ON_ERROR_STOP=1", "-Atc", text)
 
+    def mariadb(self, *words) -> Process:
+        """MariaDB at port 3306, with the user and database `shop`."""
+        data = Path("/srv/mariadb")
+        data.mkdir()
+        self.command("chown", "www-data:", data)
+        self.command("mariadb-install-db", "--no-defaults", f"--datadir={data}", "--auth-root-authentication-method=normal",
+                     "--user=www-data", "--skip-test-db")
+        process = self.start(
+            ["/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", "--socket=/tmp/mariadb.sock", "--port=3306",
+             "--bind-address=127.0.0.1", *words],
+            log="mariadb.log", user="www-data",
+        )
+        until(lambda: accepts(3306), "mariadb", 40)
+        self.maria("CREATE DATABASE shop; CREATE USER shop@127.0.0.1 IDENTIFIED BY 'of-today'; GRANT ALL ON shop.* TO shop@127.0.0.1")
+        self.maria("CREATE TABLE shop.goods (id int PRIMARY KEY, name text) ENGINE=InnoDB; INSERT INTO shop.goods VALUES (1, 'tea')")
+        return process
+
+    def rabbitmq(self, **settings) -> Process:
+        """RabbitMQ at port 5672; its log is /var/log/rabbitmq.log."""
+        conf = self.file("rabbitmq.conf", "".join(f"{name.replace('__', '.')} = {value}\n" for name, value in settings.items()))
+        env = {
+            "HOME": "/tmp", "RABBITMQ_NODENAME": "lab@localhost", "RABBITMQ_MNESIA_BASE": "/tmp/mnesia", "RABBITMQ_LOGS": "-",
+            "RABBITMQ_CONFIG_FILE": str(conf), "RABBITMQ_ENABLED_PLUGINS_FILE": "/tmp/plugins", "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "RABBITMQ_PID_FILE": "/tmp/rabbitmq.pid", "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+        }
+        process = self.start(["sh", "-c", "exec /usr/lib/rabbitmq/bin/rabbitmq-server"], log="rabbitmq.log", env=env)
+        until(lambda: accepts(5672) or not process.runs(), "rabbitmq", 60)
+        return process
+
+    def maria(self, text: str):
+        self.command("mariadb", "--no-defaults", "--socket=/tmp/mariadb.sock", "--user=root", "-e", text)
+
     def redis(self, *words, port=6379) -> Process:
         process = self.start(["redis-server", "--port", port, "--save", "", "--dir", "/tmp", *words], log="redis.log")
         until(lambda: accepts(port), "redis")

@@ -87,8 +87,10 @@ def doctor(arguments, module) -> dict:
     words = ["/srv/clearway", "doctor", getattr(module, "URL", "http://shop.example/"), "--format", "json"]
     if arguments.without == "root":
         words = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=adm", *words]
+    # py-spy, as somebody who has it installed has it.
+    environment = os.environ | {"PATH": f"{harness.VENV}/bin:{os.environ['PATH']}"}
     started = time.monotonic()
-    result = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd="/", check=False)
+    result = subprocess.run(words, capture_output=True, text=True, timeout=120, cwd="/", env=environment, check=False)
     elapsed = time.monotonic() - started
     (arguments.folder / "report.json").write_text(result.stdout)
     if result.returncode == 3 or not result.stdout:

@@ -9,7 +9,7 @@ use model::evidence::Place;
 use model::{Evidence, Want};
 
 use super::{Answer, Budget, probed, skipped};
-use crate::discover::Scene;
+use crate::discover::{Scene, targets};
 use crate::host::sockets::Address;
 
 /// Long enough for a SYN that is sent again once.
@@ -33,7 +33,14 @@ pub(super) fn probe(scene: &Scene, want: &Want, budget: &Budget) -> Answer {
                 };
             }
         },
-        _ => connect(&address, budget.at_most(WAIT)),
+        _ => match (&address, targets::proxy_user(scene)) {
+            // Whether the path may be entered depends on who comes.
+            (Address::Unix(path), Some((user, group))) => {
+                as_user(user, group, || unix_stream(path).map(|_| ()))
+                    .unwrap_or_else(|| connect(&address, budget.at_most(WAIT)))
+            }
+            _ => connect(&address, budget.at_most(WAIT)),
+        },
     };
     let evidence = evidence(addr, result.as_ref().copied(), begun.elapsed().as_secs_f64());
     let word = evidence.get("result").unwrap_or_default().to_owned();
@@ -100,6 +107,28 @@ pub(super) fn word(error: &io::Error) -> &'static str {
         _ if matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock) => "timeout",
         _ => "error",
     }
+}
+
+/// Runs a step with the rights that a user has to files, on a thread of its own, which ends with them. `None` without the right
+/// to become that user.
+fn as_user<T: Send>(user: u32, group: u32, step: impl FnOnce() -> T + Send) -> Option<T> {
+    // SAFETY: it only asks.
+    if unsafe { libc::geteuid() } != 0 {
+        return None;
+    }
+    std::thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            // SAFETY: the system call reads one group; called directly, it is about this thread alone, which ends.
+            let grouped = unsafe { libc::syscall(libc::SYS_setgroups, 1_usize, &raw const group) } == 0;
+            // SAFETY: both are about this thread alone, and drop the rights that root has to files.
+            unsafe {
+                libc::setfsgid(group);
+                libc::setfsuid(user);
+            }
+            grouped.then(step)
+        });
+        other.join().ok().flatten()
+    })
 }
 
 /// Runs a step in the network namespace of a process: on a thread of its own, which ends in it. `None` without the right.
