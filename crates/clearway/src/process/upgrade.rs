@@ -27,8 +27,9 @@ use crate::{output, system};
 pub(crate) const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take from then on to open the store, a migration included, and to accept. Records wait meanwhile.
 const TURN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the disk may take to get the last records of this process before that.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the disk may take to get the last records of this process before that: two writes that each wait five seconds for
+/// the lock of somebody's backup must fit.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(12);
 
 const UNDER_WAY: &str = "an upgrade is under way already; wait for what becomes of it";
 
