@@ -58,14 +58,17 @@ def traffic(port: int, request: Request = Request(), every: float = 0.1):
 
 @pytest.fixture
 def webhook():
-    """A receiver: its port, and what it was told."""
-    told = []
+    """A receiver: its port, and what it was told. It refuses the first message once, so that it comes late."""
+    told, refused = [], threading.Event()
 
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["content-length"]))
-            told.append((self.path, self.headers["authorization"], json.loads(body)))
-            self.send_response(204)
+            if refused.is_set():
+                told.append((self.path, self.headers["authorization"], json.loads(body)))
+            self.send_response(204 if refused.is_set() else 503)
+            self.send_header("Content-Length", "0")
+            refused.set()
             self.end_headers()
 
         def log_message(self, *_):

@@ -3,7 +3,7 @@
 
 pub(crate) mod keeper;
 mod look;
-mod webhook;
+pub(crate) mod webhook;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,6 +40,7 @@ pub(crate) async fn start(running: &Running) -> Watch {
         database: running.database.clone(),
         reader: running.reader.clone(),
         tally: running.incidents.clone(),
+        untold: running.untold.clone(),
         shared: running.shared.clone(),
     };
     let (keeper, news) = Keeper::new(means, open);

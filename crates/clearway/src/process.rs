@@ -22,6 +22,7 @@ use tokio::time::timeout;
 
 pub(crate) use self::start::Origin;
 use crate::control::Controlled;
+use crate::incidents::webhook::Untold;
 use crate::notify::ServiceManager;
 use crate::output;
 use crate::process::upgrade::{After, READY_TIMEOUT};
@@ -34,6 +35,9 @@ use crate::up::Signals;
 
 /// How long what was said last may take to come out when a second signal ends the process at once.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// How long a process that has nothing else to do waits for a webhook to take its messages: over the restart of a receiver.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything that runs.
 pub(crate) struct Process {
@@ -106,7 +110,15 @@ impl Process {
         let stopping = format!("stopping; {}", in_flight_text(in_flight, self.grace));
         output::info(&stopping);
         self.manager.stopping(&stopping);
-        finish(self.server, self.grace, self.predecessor, self.recorder_commands, self.recorder).await;
+        finish(
+            self.server,
+            self.grace,
+            self.predecessor,
+            self.recorder_commands,
+            self.recorder,
+            &self.running.untold,
+        )
+        .await;
         drop(self.control);
         if let Err(error) = self.running.database.checkpoint().await {
             output::warn(&format!("failed to {error}"));
@@ -130,6 +142,7 @@ async fn finish(
     predecessor: Option<JoinHandle<()>>,
     recorder_commands: mpsc::Sender<Command>,
     recorder: JoinHandle<()>,
+    untold: &Untold,
 ) {
     let until = Instant::now() + grace;
     if !drained(server, grace).await {
@@ -143,6 +156,7 @@ async fn finish(
     // If the recorder is gone, its panic has been reported.
     let _ = recorder_commands.send(Command::Finish).await;
     let _ = recorder.await;
+    untold.told(TELL_WITHIN).await;
 }
 
 fn in_flight_text(in_flight: usize, grace: Duration) -> String {

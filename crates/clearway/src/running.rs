@@ -45,6 +45,7 @@ pub(crate) struct Running {
     pub(crate) upgrades: mpsc::Sender<UpgradeRequest>,
     pub(crate) upgrades_failed: AtomicU64,
     pub(crate) incidents: Arc<Mutex<incidents::Tally>>,
+    pub(crate) untold: Arc<incidents::webhook::Untold>,
 }
 
 /// Somebody wants another process to take the place of this one.

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::look::{Looked, look, targets};
-use super::webhook::{Event, Teller};
+use super::webhook::{Event, Teller, Untold};
 use super::{Tally, keep_pasts, now};
 use crate::output;
 
@@ -53,6 +53,7 @@ pub(crate) struct Means {
     pub(crate) database: Database,
     pub(crate) reader: RecordReader,
     pub(crate) tally: Arc<Mutex<Tally>>,
+    pub(crate) untold: Arc<Untold>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -169,7 +170,8 @@ impl Keeper {
             return;
         }
         // What waits for the one before is still sent.
-        self.webhook = settings.and_then(|settings| Teller::start(settings, self.means.tally.clone()));
+        let Means { tally, untold, .. } = &self.means;
+        self.webhook = settings.and_then(|settings| Teller::start(settings, tally.clone(), untold.clone()));
     }
 
     fn tell(&self, event: Event, incident: &Incident) {

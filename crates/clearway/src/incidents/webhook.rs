@@ -1,6 +1,7 @@
 //! Tells a webhook of incidents: a bounded queue, and a task that sends one message after the other and tries again a few times.
 //!
-//! Serving, recording and the keeper never wait for it. What finds no room, and what waits when the process ends, is not sent.
+//! Serving, recording and the keeper never wait for it, and a process that ends waits for a while ([`Untold`]). What finds no room,
+//! and what is not taken until then, is not sent, and the log says so.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use admin::IncidentRow;
 use model::gateway::Webhook;
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use upstream::{Post, Registry, Resolver, Upstream};
 
@@ -22,6 +23,29 @@ const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long to wait before the second try and those after it: over a restart of the receiver, and no longer than people would
 /// wait for news.
 const BACK_OFF: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(25)];
+
+/// How many messages of this process are still to be told.
+#[derive(Debug, Default)]
+pub(crate) struct Untold(watch::Sender<usize>);
+
+impl Untold {
+    fn add(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
+
+    fn settle(&self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+
+    /// Waits until all of them are told or given up, or until the time is over.
+    pub(crate) async fn told(&self, within: Duration) {
+        let mut count = self.0.subscribe();
+        if timeout(within, count.wait_for(|count| *count == 0)).await.is_err() {
+            let left = *self.0.borrow();
+            output::warn(&format!("{left} messages about incidents were not told to the webhook in time"));
+        }
+    }
+}
 
 /// What is told of an incident.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -48,11 +72,16 @@ pub(super) struct Teller {
     pub(super) settings: Arc<Webhook>,
     queue: mpsc::Sender<Vec<u8>>,
     tally: Arc<Mutex<Tally>>,
+    untold: Arc<Untold>,
 }
 
 impl Teller {
     /// To be called on a runtime, which sends for as long as the teller and what waits lasts.
-    pub(super) fn start(settings: Arc<Webhook>, tally: Arc<Mutex<Tally>>) -> Option<Teller> {
+    pub(super) fn start(
+        settings: Arc<Webhook>,
+        tally: Arc<Mutex<Tally>>,
+        untold: Arc<Untold>,
+    ) -> Option<Teller> {
         // A registry of its own: what the webhook's name once meant to routes is nothing to it.
         let registry = Registry::new(Resolver::new(tokio::runtime::Handle::current()));
         let upstream = match registry.upstream(&settings.upstream) {
@@ -63,14 +92,16 @@ impl Teller {
             }
         };
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(send_all(upstream, settings.clone(), waiting, tally.clone()));
-        Some(Teller { settings, queue, tally })
+        tokio::spawn(send_all(upstream, settings.clone(), waiting, tally.clone(), untold.clone()));
+        Some(Teller { settings, queue, tally, untold })
     }
 
     pub(super) fn tell(&self, event: Event, incident: IncidentRow) {
         let message = Message { version: 1, event, incident };
         let body = serde_json::to_vec(&message).expect("an incident must have a JSON form");
+        self.untold.add();
         if self.queue.try_send(body).is_err() {
+            self.untold.settle();
             count(&self.tally, false);
             output::warn("an incident is not told to the webhook: too many messages wait for it");
         }
@@ -82,6 +113,7 @@ async fn send_all(
     settings: Arc<Webhook>,
     mut waiting: mpsc::Receiver<Vec<u8>>,
     tally: Arc<Mutex<Tally>>,
+    untold: Arc<Untold>,
 ) {
     while let Some(body) = waiting.recv().await {
         let sent = send(&upstream, &settings, body.into(), &BACK_OFF).await;
@@ -89,6 +121,7 @@ async fn send_all(
         if let Err(reason) = sent {
             output::warn(&format!("failed to tell the webhook of an incident: {reason}"));
         }
+        untold.settle();
     }
 }
 

@@ -84,6 +84,7 @@ impl Process {
             reader: writer.reader(),
             record_status: writer.status(),
             incidents: Default::default(),
+            untold: Default::default(),
             log_lines_dropped: log.dropped(),
             database,
             recorder: recorder_commands.clone(),

@@ -224,8 +224,9 @@ impl Process {
             // It was meant for whoever serves.
             system::signal(pid, libc::SIGTERM);
         }
+        let untold = self.running.untold.clone();
         let finishing =
-            finish(self.server, self.grace, self.predecessor, self.recorder_commands, self.recorder);
+            finish(self.server, self.grace, self.predecessor, self.recorder_commands, self.recorder, &untold);
         tokio::pin!(finishing);
         let mut is_told_to_stop = false;
         loop {
