@@ -108,12 +108,11 @@ impl Process {
             None => None,
         };
         let manager = ServiceManager::from_environment();
-        let listeners = bound(&server);
-        manager.ready(&status(&listeners));
+        manager.ready(&status(&bound(&server)));
         let started = Started {
             gateway: &gateway,
             sources: &sources.paths,
-            listeners,
+            listeners: bound(&server),
             admin,
             data: data.path(),
             admin_token: admin_token.as_deref(),
