@@ -52,6 +52,9 @@ pub(crate) struct Up {
     /// Send every request to this URL: http://, https://, h2c://, unix:PATH, uwsgi://
     #[arg(long, value_name = "URL")]
     pub(crate) to: Option<String>,
+    /// Offer the models of this provider of AI models, with the key in its usual variable; `demo` is a simulator that needs none
+    #[arg(long = "provider", value_name = "NAME")]
+    pub(crate) providers: Vec<String>,
     /// Listen here instead of where the files say [default: 0.0.0.0:8080]
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Vec<String>,

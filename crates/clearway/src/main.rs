@@ -1,12 +1,14 @@
 //! The `clearway` command: reads the command line and runs what it names. Wiring only; the parts are tested alone.
 
 mod admin_token;
+mod ai;
 mod args;
 mod ask;
 mod call;
 mod calls;
 mod check;
 mod control;
+mod demo;
 mod doctor;
 mod explain;
 mod handover;

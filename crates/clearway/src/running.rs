@@ -265,6 +265,7 @@ fn route_row(service: &str, route: &Route, targets: Vec<String>) -> RouteRow {
 
 fn policy_text(policy: &Policy) -> String {
     match policy {
+        Policy::AiKey => "ai-key".to_owned(),
         Policy::ApiKey(_) => "api-key".to_owned(),
     }
 }

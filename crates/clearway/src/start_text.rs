@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use model::Gateway;
 use model::gateway::ListenAddress;
 
+use crate::ai::NewKeys;
+
 /// A listener as it is bound.
 #[derive(Debug)]
 pub(crate) struct Bound {
@@ -22,8 +24,8 @@ pub(crate) struct Started<'a> {
     pub(crate) listeners: Vec<Bound>,
     pub(crate) admin: SocketAddr,
     pub(crate) data: &'a Path,
-    /// Made just now, and shown only this once.
-    pub(crate) admin_token: Option<&'a str>,
+    /// Shown only this once.
+    pub(crate) keys: &'a NewKeys,
 }
 
 impl std::fmt::Display for Started<'_> {
@@ -43,8 +45,11 @@ impl std::fmt::Display for Started<'_> {
         writeln!(f, "management on http://{}", self.admin)?;
         self.write_services(f)?;
         writeln!(f, "data in {}", self.data.display())?;
-        if let Some(token) = self.admin_token {
-            writeln!(f, "admin token, shown only this once: {token}")?;
+        if let Some(token) = &self.keys.admin_token {
+            writeln!(f, "admin token, shown only this once: {}", token.expose())?;
+        }
+        if let Some(key) = &self.keys.caller_key {
+            writeln!(f, "key for callers of AI models, shown only this once: {}", key.expose())?;
         }
         let data = match self.data == Path::new("clearway-data") {
             true => String::new(),
@@ -60,10 +65,15 @@ impl Started<'_> {
             return writeln!(
                 f,
                 "nothing is configured, so every request gets a 404; put clearway in front of an API with: clearway up \
-                 --to http://127.0.0.1:8000"
+                 --to http://127.0.0.1:8000, or set the key of a provider of AI models, such as OPENAI_API_KEY"
             );
         }
         for service in &self.gateway.services {
+            if let Some(ai) = &service.ai {
+                let names: Vec<&str> = ai.providers.iter().map(|provider| &*provider.name).collect();
+                writeln!(f, "serving {} with AI models of {}", service.name, names.join(", "))?;
+                continue;
+            }
             let mut targets: Vec<&str> = Vec::new();
             for route in &service.routes {
                 let upstream = self.gateway.upstreams.get(&route.upstream);

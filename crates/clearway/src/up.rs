@@ -29,7 +29,13 @@ pub(crate) fn run(args: Up) -> anyhow::Result<ExitCode> {
     system::survive_file_size_limit();
     output::speak_from_a_thread().context("failed to start a thread")?;
     panics::report();
-    let overrides = Overrides { to: args.to, listen: args.listen, admin: args.admin, data: args.data };
+    let overrides = Overrides {
+        to: args.to,
+        listen: args.listen,
+        admin: args.admin,
+        data: args.data,
+        providers: args.providers,
+    };
     let sources = Sources::new(args.sources, overrides);
     let checked = match sources.load() {
         Ok(checked) => checked,

@@ -2,6 +2,7 @@
 //! checked. Everything is built even when a part is bad, so that every problem is found; the caller throws the result
 //! away if there was an error.
 
+mod ai;
 mod balance;
 mod consumer;
 mod files;
@@ -21,7 +22,7 @@ use model::Gateway;
 use model::gateway::{Log, Network, Records, Spool};
 
 use crate::ctx::Ctx;
-use crate::decode::{At, Decode, List};
+use crate::decode::{At, Decode, List, default};
 use crate::scalar::{Name, NetworkText};
 use crate::shape::Root;
 use crate::tree::{self, Key, Node, Place, Scalar, Value};
@@ -45,11 +46,12 @@ pub(crate) fn build(sources: &[Source], overrides: &Overrides, ctx: &mut Ctx) ->
         let root = node.filter(|node| !matches!(node.value, Value::Null));
         roots.extend(root.and_then(|node| Root::decode(&node, TOP, ctx)));
     }
+    let has_files = !roots.is_empty();
     apply(overrides, &mut roots, ctx);
     // Comes last, so that it decides only where nothing else does.
     let nothing = Node { place: Place::whole(usize::MAX), value: Value::Map(Vec::new()) };
     roots.extend(Root::decode(&nothing, TOP, ctx));
-    assemble(&roots, ctx)
+    assemble(&roots, overrides, has_files, ctx)
 }
 
 /// Options speak through the same shape as files, so that the same checks hold.
@@ -101,12 +103,33 @@ fn map(place: Place, entries: Vec<(&'static str, Node)>) -> Node {
     Node { place, value: Value::Map(entries.into_iter().map(entry).collect()) }
 }
 
-fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
+fn assemble(roots: &[Root], overrides: &Overrides, has_files: bool, ctx: &mut Ctx) -> Built {
     let trusted_proxies = trusted(&joined(roots, |root| &root.trusted_proxies), ctx);
     let consumers = consumer::consumers(&joined(roots, |root| &root.consumers), ctx);
     let zone = zone(roots, ctx);
     let mut upstreams = upstream::upstreams(&joined(roots, |root| &root.upstreams), zone, ctx);
-    let services = service::services(&joined(roots, |root| &root.services), &mut upstreams, &consumers, ctx);
+    let data = data(roots, ctx);
+    let mut services = joined(roots, |root| &root.services);
+    let offers_ai = services.iter().any(|service| !service.ai.is_absent());
+    // Nothing is said of what to serve: what the environment has keys for.
+    let is_alone = services.is_empty() && (!has_files || !overrides.providers.is_empty());
+    let ai = ai::read(
+        &ai::Lists {
+            providers: &joined(roots, |root| &root.providers),
+            models: &joined(roots, |root| &root.models),
+            named: &overrides.providers,
+            wanted: offers_ai || is_alone,
+            data: &data,
+        },
+        &mut upstreams,
+        ctx,
+    );
+    if is_alone && !ai.is_empty() {
+        services.extend(
+            default("{ name: ai, ai: {} }", ctx).map(|service| At::given(service, Place::whole(usize::MAX))),
+        );
+    }
+    let services = service::services(&services, &ai, &mut upstreams, &consumers, ctx);
     let admin = one("admin", roots, |root| &root.admin, ctx);
     let around = listener::Around { has_trusted_proxies: !trusted_proxies.is_empty(), admin: admin.value.0 };
     let listeners = listener::listeners(&joined(roots, |root| &root.listeners), &around, ctx);
@@ -115,11 +138,6 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
     let records = one("records", roots, |root| &root.records, ctx);
     let incidents =
         incidents::incidents(&one("incidents", roots, |root| &root.incidents, ctx), &upstreams, ctx);
-    let data = one("data", roots, |root| &root.data, ctx);
-    let data: PathBuf = match data.given {
-        true => ctx.resolve(data.place, &data.0),
-        false => data.value.0,
-    };
     let spool = one("spool", roots, |root| &root.spool, ctx);
     upstreams.check_body_files(spool.size_max.0, ctx);
     let gateway = Gateway {
@@ -145,6 +163,14 @@ fn assemble(roots: &[Root], ctx: &mut Ctx) -> Built {
         },
     };
     Built { gateway, process: ProcessSettings { admin: admin.value.0, data } }
+}
+
+fn data(roots: &[Root], ctx: &mut Ctx) -> PathBuf {
+    let data = one("data", roots, |root| &root.data, ctx);
+    match data.given {
+        true => ctx.resolve(data.place, &data.0),
+        false => data.value.0,
+    }
 }
 
 /// The entries of a list in all sources; the default if no source has the key.

@@ -111,6 +111,8 @@ pub struct Overrides {
     pub admin: Option<String>,
     /// `--data DIRECTORY`: instead of the key `data`.
     pub data: Option<PathBuf>,
+    /// `--provider NAME`: providers of the catalogue, and a service that offers them if there is no other.
+    pub providers: Vec<String>,
 }
 
 /// A configuration that can be used.

@@ -1,6 +1,7 @@
 //! Values that are written as one word: each with its grammar, and a complaint that says what to write instead.
 
 mod address;
+mod ai;
 mod amount;
 mod balance;
 mod check;
@@ -15,6 +16,7 @@ mod webhook;
 mod word;
 
 pub(crate) use address::{Listen, ManagementAddress, NetworkText};
+pub(crate) use ai::{AiWord, LaneText, ModelName, ProviderSecret};
 pub(crate) use amount::{Limited, Size, Time, Whole};
 pub(crate) use balance::{BalanceKey, Weight};
 pub(crate) use check::{CheckPath, GrpcService, StatusRange};

@@ -1,6 +1,7 @@
 //! The file shape: every key with its type, default, documentation and example, once. Decoder, JSON Schema and
 //! reference page all come from these declarations; what the values mean together is checked in [`crate::check`].
 
+mod ai;
 mod balance;
 mod consumer;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod root;
 mod service;
 mod upstream;
 
+pub(crate) use ai::{Ai, Model, Provider, ProviderTimeouts};
 pub(crate) use balance::{Balance, Stickiness};
 pub(crate) use consumer::Consumer;
 pub(crate) use health::{Check, Health};

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Ending, Method, RequestId};
+use crate::{AiCall, Ending, Method, RequestId};
 
 /// What happened to one request, from its first byte to the last byte of its answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub struct Exchange {
     pub response_body_bytes: u64,
     pub timeline: Timeline,
     pub attempts: Vec<Attempt>,
+    /// What it was as a call of an AI model; boxed, because most exchanges are none.
+    pub ai: Option<Box<AiCall>>,
 }
 
 /// When the steps of an exchange ended, as microseconds since its start.
@@ -158,6 +160,10 @@ named! {
         Hedged "hedged";
         /// The target answered 502, 503 or 504, and the method is idempotent.
         BadAnswer "bad-answer";
+        /// Another lane of an AI model may answer what the one before could not: another key, provider or model.
+        OtherLane "other-lane";
+        /// The only lane of an AI model is asked again: no content had reached the client.
+        SameLane "same-lane";
     }
 }
 

@@ -160,6 +160,26 @@ faults! {
     /// Our own bug: a panic, or an invariant that did not hold.
     Internal "internal" 500 Gateway Never;
 
+    // AI calls: what their clients did, and what their providers did.
+    /// The body of an AI request cannot be read: broken JSON, or not what its protocol demands. The detail names the place.
+    AiRequestMalformed "ai-request-malformed" 400 Client Never;
+    /// No lane is known under the name of the model.
+    ModelUnknown "model-unknown" 404 Client Never;
+    /// The provider does not take our key, or its account has no money left. The caller's own key is fine.
+    UpstreamCredentials "upstream-credentials" 502 Upstream Never;
+    /// The provider failed, and said so.
+    ProviderFailed "provider-failed" 502 Upstream Never;
+    /// The provider is at its limit as a whole.
+    ProviderOverloaded "provider-overloaded" 503 Upstream Never;
+    /// The provider lets our account or key ask no more for a while.
+    ProviderRateLimited "provider-rate-limited" 429 Upstream Never;
+    /// What the provider gave is no answer: a page, nothing, broken JSON, a redirect.
+    ProviderUnreadable "provider-unreadable" 502 Upstream Never;
+    /// The provider's stream ended before its answer did.
+    StreamUnfinished "stream-unfinished" 502 Upstream Never;
+    /// Every lane of the model rests, and is being tried already.
+    LanesResting "lanes-resting" 503 Gateway Never;
+
     // The upstream's faults, in the order of the phases.
     /// The target's name did not resolve and no earlier answer was known.
     DnsFailed "dns-failed" 502 Upstream Unsent;
@@ -266,6 +286,10 @@ mod tests {
             assert!(id.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{id}");
             let status = fault.status();
             match fault.party() {
+                // A provider's own limit stays what it is: SDKs wait and ask again.
+                Party::Upstream if id.starts_with("provider-") => {
+                    assert!(matches!(status, 429 | 502 | 503), "{id} {status}");
+                }
                 Party::Upstream => assert!(matches!(status, 502 | 504), "{id} {status}"),
                 Party::Client => assert!((400..500).contains(&status) || matches!(status, 501 | 505), "{id}"),
                 Party::Gateway => assert!(matches!(status, 500 | 503), "{id} {status}"),
@@ -277,7 +301,8 @@ mod tests {
 
     #[test]
     fn a_timeout_of_the_upstream_is_504_and_everything_else_of_it_502() {
-        for fault in Fault::ALL.iter().filter(|fault| fault.party() == Party::Upstream) {
+        let of_upstream = Fault::ALL.iter().filter(|fault| fault.party() == Party::Upstream);
+        for fault in of_upstream.filter(|fault| !fault.id().starts_with("provider-")) {
             let expected = if fault.id().ends_with("-timeout") { 504 } else { 502 };
             assert_eq!(fault.status(), expected, "{fault}");
         }

@@ -3,6 +3,7 @@
 //! `config` builds it, `proxy` runs it. Fields say their unit by their type; the defaults stand in `config`, beside
 //! the documentation of the field that sets them.
 
+mod ai;
 mod balance;
 mod health;
 
@@ -12,6 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::ai::{
+    AiService, LaneChoice, LaneSpec, Provider, ProviderAuth, ProviderEndpoint, ProviderKey, ProviderQuirks,
+    VirtualModel,
+};
 pub use self::balance::{Balance, HashKey, Stickiness};
 pub use self::health::{Check, CheckKind, FailureShare, Health};
 use crate::{ByteSize, Method, Secret};
@@ -164,6 +169,8 @@ pub struct Service {
     pub error_pages: BTreeMap<u16, ErrorPage>,
     /// Whether problem documents name the fault id. Default true.
     pub expose_fault: bool,
+    /// What makes it an AI API. The upstream of its routes is then that of its first provider.
+    pub ai: Option<Arc<AiService>>,
 }
 
 /// A replaced error answer, read from a file at load.
@@ -316,6 +323,8 @@ pub enum Criticality {
 /// A rule applied to requests of a route, in the order of the policy slot.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Policy {
+    /// Requests must carry a key of a consumer where the SDK of their protocol puts its key.
+    AiKey,
     ApiKey(ApiKey),
 }
 

@@ -4,6 +4,7 @@
 //! Nothing here does I/O, reads a clock or knows an outside format. A type belongs here when two crates that
 //! must not know each other both speak of it.
 
+mod ai;
 pub mod evidence;
 mod exchange;
 mod fault;
@@ -17,6 +18,7 @@ mod secret;
 mod size;
 mod want;
 
+pub use ai::{AiCall, AiProtocol, Usage};
 pub use evidence::Evidence;
 pub use exchange::{Attempt, Exchange, Limit, LimitName, PeerEnd, Protocol, RetryRule, Reuse, Timeline};
 pub use fault::{Ending, Fault, Party, Phase, Retry};

@@ -19,7 +19,7 @@ pub(crate) fn on_request(settings: &ApiKey, subject: &mut Subject<'_>) -> Result
     } else {
         value
     };
-    let consumer = subject.consumers.by_api_key(key).cloned();
+    let consumer = subject.consumers.by_api_key(key);
     drop(values);
     let consumer = consumer.ok_or_else(|| unauthenticated(settings, "unknown key"))?;
     let may_pass = settings.consumers.is_empty() || settings.consumers.contains(&consumer);

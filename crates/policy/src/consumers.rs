@@ -4,7 +4,7 @@
 //! its timing, because he cannot choose digests that share a beginning with a stored one.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use model::gateway::Consumer;
 use sha2::{Digest, Sha256};
@@ -13,6 +13,23 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Default)]
 pub struct Consumers {
     by_key: HashMap<[u8; 32], Arc<str>, ahash::RandomState>,
+    /// Keys that Clearway itself has made; they outlive configurations.
+    issued: Arc<Issued>,
+}
+
+/// Keys that are known by their digests only, and whose they are.
+#[derive(Debug, Default)]
+pub struct Issued(RwLock<HashMap<[u8; 32], Arc<str>, ahash::RandomState>>);
+
+impl Issued {
+    /// From now on the holder of the key with this SHA-256 is this consumer.
+    pub fn add(&self, digest: [u8; 32], consumer: Arc<str>) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(digest, consumer);
+    }
+
+    fn find(&self, digest: &[u8; 32]) -> Option<Arc<str>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
 }
 
 impl Consumers {
@@ -22,12 +39,23 @@ impl Consumers {
             .flat_map(|consumer| consumer.api_keys.iter().map(move |key| (consumer, key)))
             .map(|(consumer, key)| (digest(key.expose().as_bytes()), consumer.name.clone()))
             .collect();
-        Consumers { by_key }
+        Consumers { by_key, issued: Arc::default() }
+    }
+
+    /// Keys that Clearway itself has made.
+    pub fn issued(&self) -> Arc<Issued> {
+        self.issued.clone()
+    }
+
+    /// With keys that Clearway itself has made.
+    pub fn with_issued(self, issued: Arc<Issued>) -> Consumers {
+        Consumers { issued, ..self }
     }
 
     /// The consumer whose key this is.
-    pub fn by_api_key(&self, key: &[u8]) -> Option<&Arc<str>> {
-        self.by_key.get(&digest(key))
+    pub fn by_api_key(&self, key: &[u8]) -> Option<Arc<str>> {
+        let digest = digest(key);
+        self.by_key.get(&digest).cloned().or_else(|| self.issued.find(&digest))
     }
 }
 

@@ -3,9 +3,10 @@
 //! A policy sees the canonical request and decides; it knows neither listeners nor the store. To add one: a file here,
 //! a variant in `model::gateway::Policy`, and a line in `policy.rs`.
 
+mod ai_key;
 mod api_key;
 mod consumers;
 mod policy;
 
-pub use consumers::Consumers;
+pub use consumers::{Consumers, Issued};
 pub use policy::{Policies, Rejection, Subject};

@@ -7,7 +7,7 @@ use model::gateway::Policy;
 use wire::RequestHead;
 
 use crate::Consumers;
-use crate::api_key;
+use crate::{ai_key, api_key};
 
 /// What a policy sees and may change.
 #[derive(Debug)]
@@ -55,6 +55,7 @@ impl Policies {
     /// Runs them all; the first rejection ends it.
     pub fn on_request(&self, subject: &mut Subject<'_>) -> Result<(), Rejection> {
         self.ordered.iter().try_for_each(|policy| match policy {
+            Policy::AiKey => ai_key::on_request(subject),
             Policy::ApiKey(settings) => api_key::on_request(settings, subject),
         })
     }
@@ -62,6 +63,6 @@ impl Policies {
 
 fn place(policy: &Policy) -> Place {
     match policy {
-        Policy::ApiKey(_) => Place::Authentication,
+        Policy::AiKey | Policy::ApiKey(_) => Place::Authentication,
     }
 }

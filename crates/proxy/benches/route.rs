@@ -58,7 +58,7 @@ fn table(routes: usize, registry: &Registry) -> RouteTable {
     let gateway = config::build(&[source], &Overrides::default(), &Nothing).unwrap().gateway;
     let upstreams = gateway.upstreams.iter();
     let upstreams = upstreams.map(|(name, settings)| (name.clone(), registry.upstream(settings).unwrap()));
-    RouteTable::new(&gateway, &upstreams.collect()).unwrap()
+    RouteTable::new(&gateway, &upstreams.collect(), &proxy::Rests::default()).unwrap()
 }
 
 fn report(table: &RouteTable, routes: usize, what: &str, path: &str) {

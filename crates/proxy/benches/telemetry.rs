@@ -66,6 +66,7 @@ fn exchange(ids: &mut RequestIds, n: u64) -> Exchange {
             response_micros: Some(812 + n),
             done_micros: 840 + n,
         },
+        ai: None,
         attempts: vec![Attempt {
             upstream: "orders".into(),
             target: "http://10.0.0.7:8000".into(),

@@ -10,6 +10,8 @@ use model::gateway::Service;
 use model::{Fault, Method, RequestId};
 use wire::{Fields, Known, ResponseHead};
 
+use crate::ai::Words;
+
 /// An answer of our own.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -18,6 +20,8 @@ pub(crate) struct Answer {
     /// The methods that would have been right, for a 405.
     pub allow: Vec<Method>,
     pub challenge: Option<Box<str>>,
+    /// Beside the public sentence, for clients of AI protocols.
+    pub words: Option<Box<Words>>,
     /// For a 503: when it is worth while to ask again, at least a second.
     pub retry_after: Duration,
 }
@@ -26,7 +30,7 @@ impl Answer {
     pub(crate) fn new(fault: Fault) -> Answer {
         // What is full now is usually not full a second later.
         let retry_after = Duration::from_secs(1);
-        Answer { fault, status: fault.status(), allow: Vec::new(), challenge: None, retry_after }
+        Answer { fault, status: fault.status(), allow: Vec::new(), challenge: None, words: None, retry_after }
     }
 
     /// Fills the head and gives the body. Content-Length is in the head.
@@ -135,7 +139,7 @@ fn prefers_html(accept: Option<&[u8]>) -> bool {
 }
 
 /// The public sentence of a fault. Plain text without quotes: it stands in JSON and HTML as it is.
-fn sentence(fault: Fault) -> &'static str {
+pub(crate) fn sentence(fault: Fault) -> &'static str {
     match fault {
         Fault::RequestMalformed => "The request is not valid HTTP.",
         Fault::RequestHeadTooLarge => "The request header fields are too large.",
@@ -166,6 +170,17 @@ fn sentence(fault: Fault) -> &'static str {
         Fault::QueueTimeout => "The service had no room for the request in time. Try again shortly.",
         Fault::NoTarget => "The service has no server at the moment. Try again shortly.",
         Fault::Internal => "The gateway failed. This is a bug of the gateway, not of the request.",
+        Fault::AiRequestMalformed => "The body of the request cannot be read.",
+        Fault::ModelUnknown => "There is no model of this name here.",
+        Fault::UpstreamCredentials => {
+            "The AI provider does not accept the credentials of this gateway. The key of the caller is fine."
+        }
+        Fault::ProviderFailed => "The AI provider failed.",
+        Fault::ProviderOverloaded => "The AI provider has no room at the moment. Try again shortly.",
+        Fault::ProviderRateLimited => "The AI provider accepts no more requests for now. Try again later.",
+        Fault::ProviderUnreadable => "The AI provider gave an answer that cannot be read.",
+        Fault::StreamUnfinished => "The AI provider ended its stream in the middle of the answer.",
+        Fault::LanesResting => "All ways to this model are failing at the moment. Try again shortly.",
         Fault::DnsFailed => "The name of the server behind this service could not be resolved.",
         Fault::ConnectRefused => "The server behind this service does not accept connections.",
         Fault::ConnectTimeout => "The server behind this service did not accept the connection in time.",

@@ -43,6 +43,8 @@ pub(crate) struct Trial<'a, D> {
     pub rewrite: &'a PathRewrite,
     pub affinity: Affinity,
     pub record: &'a mut Exchange,
+    /// What leads to its first attempt.
+    pub before: Before,
 }
 
 /// An attempt came to nothing. One that the target is to blame for may be followed by another.
@@ -136,6 +138,7 @@ impl<D: Downstream> Trial<'_, D> {
         upstream.request(ctx.worker.clock.now());
         self.collect(&upstream).await?;
         let mut course = Course::new(&upstream);
+        course.before = self.before;
         loop {
             if !course.pause.is_zero() {
                 Box::pin(self.pause(std::mem::take(&mut course.pause))).await?;

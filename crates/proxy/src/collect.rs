@@ -54,6 +54,13 @@ pub(crate) struct Collected {
 }
 
 impl Collected {
+    /// A body of our own making, counted like others; what there is no room for is held all the same, because it exists already.
+    pub(crate) fn in_memory(ctx: Context<'_>, bytes: Bytes) -> Collected {
+        let mut charge = Charge::new(ctx);
+        charge.add(bytes.len());
+        Collected { file: None, bytes, whole: true, _charge: charge }
+    }
+
     /// The bytes that are held.
     pub(crate) fn length(&self) -> u64 {
         self.file.as_ref().map_or(0, SpoolFile::length) + self.bytes.len() as u64

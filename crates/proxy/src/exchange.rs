@@ -17,9 +17,10 @@ use upstream::body::Offer;
 use wire::{Framing, Known, RequestFacts, RequestHead, ResponseHead};
 
 use crate::affinity;
+use crate::ai::{self, Dialect};
 use crate::answer::Answer;
 use crate::attempt::{Answered, Trial};
-use crate::attempt_log;
+use crate::attempt_log::{self, Before};
 use crate::client::{ClientFailure, Downstream, ResponseForm};
 use crate::collect::Collected;
 use crate::download;
@@ -60,6 +61,8 @@ pub(crate) struct Scratch {
     pub is_collecting: bool,
     /// A second attempt beside the one that stands in the record.
     pub beside: Beside,
+    /// How errors are told, if it is an AI call.
+    pub dialect: Option<Dialect>,
 }
 
 /// What is left to do with the client's connection.
@@ -111,6 +114,7 @@ pub(crate) async fn run<D: Downstream>(
     record: &mut Exchange,
 ) -> Finish {
     let mut found = None;
+    scratch.dialect = None;
     let outcome = {
         // Pinned in place, as below.
         let phases = pin!(proxy(ctx, client, scratch, facts, record, &mut found));
@@ -133,7 +137,10 @@ pub(crate) async fn run<D: Downstream>(
     match answer {
         Some(answer) => {
             let service = found.as_ref().map(|found: &Found| &*found.destination.service);
-            let body = answer.write(&mut scratch.response, &scratch.request.fields, record.id, service);
+            let body = match scratch.dialect {
+                Some(dialect) => dialect.write(&answer, &mut scratch.response, record.id),
+                None => answer.write(&mut scratch.response, &scratch.request.fields, record.id, service),
+            };
             let is_head = scratch.request.method == model::Method::Head;
             send_answer(ctx, client, &mut scratch.response, body, is_head, record).await
         }
@@ -192,7 +199,14 @@ async fn proxy<D: Downstream>(
     found: &mut Option<Found>,
 ) -> Result<Finish, Stop> {
     let destination = route(ctx, &scratch.request, record, found)?;
+    if destination.offer.is_some() {
+        // Who is refused is refused in the words of its protocol, too.
+        scratch.dialect = ai::dialect(&scratch.request);
+    }
     apply_policies(ctx, &mut scratch.request, found.as_ref(), record)?;
+    if let Some(found) = found.as_ref().filter(|found| found.destination.offer.is_some()) {
+        return Box::pin(ai::run(ctx, client, scratch, facts, record, found)).await;
+    }
     let body_max = destination.route.body_bytes_max.map(|max| max.0);
     if let (Framing::Length(length), Some(max)) = (facts.framing, body_max)
         && length > max
@@ -208,7 +222,8 @@ async fn proxy<D: Downstream>(
     }
     let affinity = affinity::of(&destination.upstream, &scratch.request, record.client);
     let (destination, rewrite) = (&destination, &rewrite);
-    let trial = Trial { ctx, client, scratch, facts, destination, rewrite, affinity, record };
+    let before = Before::default();
+    let trial = Trial { ctx, client, scratch, facts, destination, rewrite, affinity, record, before };
     let answered = trial.until_answered().await?;
     affinity::stick(&answered.lease, ctx.worker.clock.now(), &scratch.request, &mut scratch.response);
     if scratch.response.status == 101 {

@@ -5,6 +5,7 @@
 
 mod affinity;
 mod ahead;
+mod ai;
 mod answer;
 mod attempt;
 mod attempt_log;
@@ -43,6 +44,7 @@ mod worker;
 
 pub mod telemetry;
 
+pub use crate::ai::{Offer, Rests};
 pub use inherit::{Inherited, Owner};
 pub use listen::ListenerState;
 pub use record::Records;

@@ -48,6 +48,8 @@ pub(crate) fn costs(rule: RetryRule, was_stale: bool) -> bool {
         // A pooled connection that its target had closed: nobody has worked on it, most likely.
         RetryRule::Idempotent | RetryRule::IdempotencyKey | RetryRule::Configured => !was_stale,
         RetryRule::BadAnswer | RetryRule::Hedged => true,
+        // Lanes are bounded by themselves, and each bench keeps the load away from what is in trouble.
+        RetryRule::OtherLane | RetryRule::SameLane => false,
     }
 }
 

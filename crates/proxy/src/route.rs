@@ -21,6 +21,7 @@ use wire::RequestHead;
 
 use self::candidates::Candidates;
 use crate::affinity::cookies;
+use crate::ai::{Offer, Rests};
 
 /// All rules of a gateway.
 #[derive(Debug, Default)]
@@ -39,6 +40,8 @@ pub struct Destination {
     pub route: Arc<Route>,
     pub upstream: Arc<Upstream>,
     pub policies: Policies,
+    /// What is offered here, if it is an AI API.
+    pub offer: Option<Arc<Offer>>,
 }
 
 /// The destination that was found, and the parameters of its path template.
@@ -80,6 +83,7 @@ impl RouteTable {
     pub fn new(
         gateway: &Gateway,
         upstreams: &HashMap<Arc<str>, Arc<Upstream>>,
+        rests: &Rests,
     ) -> Result<RouteTable, String> {
         let mut rules = Vec::new();
         for service in &gateway.services {
@@ -87,7 +91,15 @@ impl RouteTable {
                 let upstream = upstreams
                     .get(&route.upstream)
                     .ok_or_else(|| format!("route \"{}\" names no known upstream", route.name))?;
+                let offer = match &service.ai {
+                    Some(ai) => {
+                        let find = |name: &str| upstreams.get(name).cloned();
+                        Some(Arc::new(Offer::new(service, route, ai, find, rests)?))
+                    }
+                    None => None,
+                };
                 let destination = Arc::new(Destination {
+                    offer,
                     service: service.clone(),
                     route: route.clone(),
                     upstream: upstream.clone(),
@@ -372,7 +384,7 @@ mod tests {
         let upstreams = gateway.upstreams.iter();
         let upstreams =
             upstreams.map(|(name, settings)| (name.clone(), registry.upstream(settings).unwrap()));
-        RouteTable::new(&gateway, &upstreams.collect()).unwrap()
+        RouteTable::new(&gateway, &upstreams.collect(), &Rests::default()).unwrap()
     }
 
     /// What a request finds, by the index and by asking every rule.

@@ -10,6 +10,7 @@ use model::Gateway;
 use policy::Consumers;
 use upstream::{Registry, Upstream};
 
+use crate::ai::Rests;
 use crate::route::RouteTable;
 
 /// One configuration, ready to serve.
@@ -19,6 +20,8 @@ pub struct Serving {
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     pub consumers: Consumers,
+    /// Which lanes of AI models rest; the same for all configurations of the process.
+    rests: Arc<Rests>,
 }
 
 impl Serving {
@@ -49,9 +52,11 @@ impl Serving {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let routes = RouteTable::new(&gateway, &upstreams).map_err(|problem| vec![problem])?;
-        let consumers = Consumers::new(&gateway.consumers);
-        Ok(Serving { gateway, routes, upstreams, consumers })
+        let rests = previous.map(|previous| previous.rests.clone()).unwrap_or_default();
+        let routes = RouteTable::new(&gateway, &upstreams, &rests).map_err(|problem| vec![problem])?;
+        let issued = previous.map(|previous| previous.consumers.issued()).unwrap_or_default();
+        let consumers = Consumers::new(&gateway.consumers).with_issued(issued);
+        Ok(Serving { gateway, routes, upstreams, consumers, rests })
     }
 
     /// It is what serves from now on, and nothing is refused any more.

@@ -317,6 +317,7 @@ impl Worker {
             response_body_bytes: 0,
             timeline: Timeline::default(),
             attempts: Vec::new(),
+            ai: None,
         }
     }
 

@@ -25,6 +25,23 @@ pub struct Database {
     pub(crate) connection: Arc<Mutex<SqliteConnection>>,
 }
 
+/// How a key of callers begins: what it is can be seen where it should not be.
+const CALLER_KEY_PREFIX: &str = "cw-";
+/// Under this name the hash of the callers' key is kept.
+const CALLER_KEY: &str = "caller-key-sha256";
+
+/// A hash from its hexadecimal digits.
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 impl Database {
     pub(crate) async fn open(path: &Path) -> Result<Database, StoreError> {
         // What is written here must survive a power failure, so every commit waits for the disk.
@@ -74,7 +91,7 @@ impl Database {
 
     /// Makes the first admin token. Its clear text is returned this once and kept nowhere; `None` if there is one.
     pub async fn admin_token_create_if_absent(&self) -> Result<Option<String>, StoreError> {
-        let token = new_token()?;
+        let token = new_token(ADMIN_TOKEN_PREFIX)?;
         let made = sqlx::query(
             "INSERT INTO token (kind, hash, created_unix_millis)
              SELECT 'admin', ?, ? WHERE NOT EXISTS (SELECT 1 FROM token WHERE kind = 'admin')",
@@ -89,9 +106,22 @@ impl Database {
 
     /// Makes a new admin token in place of every earlier one, for when it was lost or seen.
     pub async fn admin_token_replace(&self) -> Result<String, StoreError> {
-        let token = new_token()?;
+        let token = new_token(ADMIN_TOKEN_PREFIX)?;
         self.replace(&digest(&token)).await.map_err(StoreError::database(&self.path, "write"))?;
         Ok(token)
+    }
+
+    /// The key that callers of AI models may use where the configuration has none: its SHA-256, and the key itself if it was made
+    /// just now. It is made once.
+    pub async fn caller_key(&self) -> Result<([u8; 32], Option<String>), StoreError> {
+        if let Some(kept) = self.meta(CALLER_KEY).await?.as_deref().and_then(unhex) {
+            return Ok((kept, None));
+        }
+        let key = new_token(CALLER_KEY_PREFIX)?;
+        let digest = digest(&key);
+        let text: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.set_meta(CALLER_KEY, &text).await?;
+        Ok((digest, Some(key)))
     }
 
     async fn replace(&self, hash: &[u8; 32]) -> Result<(), sqlx::Error> {
@@ -125,13 +155,13 @@ fn digest(token: &str) -> [u8; 32] {
 }
 
 /// 256 bits from the operating system, in base64url without padding (RFC 4648 section 5).
-fn new_token() -> Result<String, StoreError> {
+fn new_token(prefix: &str) -> Result<String, StoreError> {
     let mut secret = [0u8; 32];
     File::open("/dev/urandom")
         .and_then(|mut source| source.read_exact(&mut secret))
         .map_err(StoreError::Randomness)?;
-    let mut token = String::with_capacity(ADMIN_TOKEN_PREFIX.len() + 43);
-    token.push_str(ADMIN_TOKEN_PREFIX);
+    let mut token = String::with_capacity(prefix.len() + 43);
+    token.push_str(prefix);
     push_base64url(&mut token, &secret);
     Ok(token)
 }

@@ -3,6 +3,7 @@
 //! A row per exchange costs tens of microseconds and hundreds of bytes; a packed one about a microsecond and a few
 //! dozen bytes. The price is that a search reads blocks, so each block's row says enough to skip it.
 
+mod ai;
 mod block;
 mod bytes;
 mod codec;

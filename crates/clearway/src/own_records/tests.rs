@@ -58,6 +58,7 @@ fn exchange(second: u64, service: &str, upstream: &str, fault: Option<Fault>) ->
         response_body_bytes: 0,
         timeline: Timeline { done_micros: 1_000, ..Timeline::default() },
         attempts: vec![attempt],
+        ai: None,
     }
 }
 

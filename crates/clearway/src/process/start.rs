@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 use upstream::{Registry, Resolver};
 
 use super::{Managed, Process, bound, status};
+use crate::ai;
 use crate::control::ControlSocket;
 use crate::log_file::LogFile;
 use crate::notify::ServiceManager;
@@ -74,7 +75,7 @@ impl Process {
             Some(handed) => ControlSocket::take_over(handed, data.control_socket_path())?,
             None => ControlSocket::bind(data.control_socket_path())?,
         };
-        let admin_token = database.admin_token_create_if_absent().await.map_err(failed_to)?;
+        let keys = ai::prepare(&gateway, &database, starting.shared(), data.path()).await?;
         let writer = RecordWriter::new(&data, RecordSettings::from(&gateway.records));
         let (recorder_commands, commands) = mpsc::channel(16);
         let (ask_to_upgrade, upgrades) = mpsc::channel(UPGRADES_MAX);
@@ -115,7 +116,7 @@ impl Process {
             listeners: bound(&server),
             admin,
             data: data.path(),
-            admin_token: admin_token.as_deref(),
+            keys: &keys,
         };
         output::say(&started.to_string());
         Ok(Process {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use model::gateway::{ApiKey, Consumer, Match, NamedMatch, PathChange, PathForm, Policy, Route};
+use model::gateway::{AiService, ApiKey, Consumer, Match, NamedMatch, PathChange, PathForm, Policy, Route};
 
 use super::consumer::Consumers;
 use super::overlap::Overlaps;
@@ -22,6 +22,8 @@ pub(crate) struct Surrounding<'s> {
     pub(crate) destination: Destination,
     pub(crate) upstreams: &'s mut Upstreams,
     pub(crate) consumers: &'s Consumers,
+    /// What the service offers, if it is an AI API.
+    pub(crate) ai: Option<&'s AiService>,
 }
 
 /// Where requests go.
@@ -35,6 +37,12 @@ pub(crate) enum Destination {
 }
 
 impl Destination {
+    /// The upstream of the first provider.
+    pub(crate) fn of_ai(ai: &AiService) -> Destination {
+        let first = ai.providers.iter().flat_map(|provider| &provider.endpoints).next();
+        first.map_or(Destination::Bad, |endpoint| Destination::Upstream(endpoint.upstream.clone()))
+    }
+
     /// From `upstream` or `to`; the upstream that `to` is short for has the name of its owner.
     pub(crate) fn of(
         owner: &str,
@@ -142,7 +150,7 @@ fn route(
         path: shape.path.value,
         path_change: path_change(shape, ctx),
         host: shape.host.0.clone(),
-        policies: policies(&shape.policies, surrounding.consumers, ctx),
+        policies: policies(shape, surrounding, ctx),
         body_bytes_max: shape.body_max.0.map(|size| size.0),
         timeouts,
         client_gone: shape.when_client_leaves.value,
@@ -228,20 +236,20 @@ fn path_change(shape: &shape::Route, ctx: &mut Ctx) -> PathChange {
 }
 
 /// In the order of the policy slot, whatever the order in the file.
-fn policies(
-    shapes: &List<crate::decode::OneKey<shape::Policy>>,
-    consumers: &Consumers,
-    ctx: &mut Ctx,
-) -> Vec<Policy> {
+fn policies(route: &shape::Route, surrounding: &Surrounding, ctx: &mut Ctx) -> Vec<Policy> {
     let mut policies = Vec::new();
-    for shape in shapes.iter() {
+    for shape in route.policies.iter() {
         if let Some(settings) = shape.value.0.api_key.given() {
             if !policies.is_empty() {
                 ctx.error_with(shape.place, "policies: `api-key` stands here twice", "join the two");
                 continue;
             }
-            policies.push(Policy::ApiKey(api_key(settings, consumers, ctx)));
+            policies.push(Policy::ApiKey(api_key(settings, surrounding.consumers, ctx)));
         }
+    }
+    // Each SDK has a place of its own for the key; a route that names one knows better.
+    if surrounding.ai.is_some_and(|ai| ai.key) && policies.is_empty() {
+        policies.push(Policy::AiKey);
     }
     policies
 }
@@ -259,7 +267,7 @@ fn api_key(shape: &shape::ApiKey, consumers: &Consumers, ctx: &mut Ctx) -> ApiKe
 /// A door without a single key is probably a forgotten one.
 fn check_consumer_keys(route: &Route, place: Place, surrounding: &Surrounding, ctx: &mut Ctx) {
     for policy in &route.policies {
-        let Policy::ApiKey(settings) = policy;
+        let Policy::ApiKey(settings) = policy else { continue };
         let may_pass = |name: &Arc<str>| settings.consumers.is_empty() || settings.consumers.contains(name);
         let unreadable = &surrounding.consumers.unreadable;
         let has_key =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use model::Fault;
 use model::gateway::{ErrorPage, Service};
 
+use super::ai::Ai;
 use super::consumer::Consumers;
 use super::files;
 use super::names::Names;
@@ -18,6 +19,7 @@ use crate::shape;
 
 pub(crate) fn services(
     shapes: &[At<shape::Service>],
+    models: &Ai,
     upstreams: &mut Upstreams,
     consumers: &Consumers,
     ctx: &mut Ctx,
@@ -30,8 +32,17 @@ pub(crate) fn services(
         let name = names.claim(&shape.name, ctx);
         // Without a name of its own, a service cannot give one to its upstream either.
         let owner = name.as_deref().unwrap_or_default();
-        let destination = Destination::of(owner, &shape.upstream, &shape.to, upstreams, ctx);
-        let mut surrounding = route::Surrounding { service: owner, destination, upstreams, consumers };
+        let ai = shape.ai.given().map(|ai| Arc::new(models.service(ai, ctx)));
+        let destination = match (&ai, shape.ai.is_absent()) {
+            (_, true) => Destination::of(owner, &shape.upstream, &shape.to, upstreams, ctx),
+            (Some(ai), false) => {
+                refuse_beside_ai(shape, ctx);
+                Destination::of_ai(ai)
+            }
+            (None, false) => Destination::Bad,
+        };
+        let mut surrounding =
+            route::Surrounding { service: owner, destination, upstreams, consumers, ai: ai.as_deref() };
         let routes = route::routes(shape, &mut surrounding, &mut overlaps, ctx);
         let Some(name) = name else { continue };
         all.push(Arc::new(Service {
@@ -39,10 +50,19 @@ pub(crate) fn services(
             routes,
             error_pages,
             expose_fault: shape.expose_fault.value,
+            ai,
         }));
     }
     overlaps.check(ctx);
     all
+}
+
+/// Where its requests go is the business of models.
+fn refuse_beside_ai(shape: &shape::Service, ctx: &mut Ctx) {
+    let places = [shape.upstream.given().map(|at| at.place), shape.to.given().map(|at| at.place)];
+    for place in places.into_iter().flatten() {
+        ctx.error_with(place, "must not stand beside `ai`", "remove one of the two, or make two services");
+    }
 }
 
 fn error_pages(shape: &shape::Service, ctx: &mut Ctx) -> BTreeMap<u16, ErrorPage> {

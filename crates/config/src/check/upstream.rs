@@ -8,7 +8,7 @@ use std::time::Duration;
 use model::ByteSize;
 use model::gateway::{
     Endpoint, Hedge, ListenAddress, Listener, Pool, Queue, RequestBuffering, Retries, Scheme, Target,
-    Upstream, UpstreamLimits, UpstreamTls,
+    Timeouts, Upstream, UpstreamLimits, UpstreamTls,
 };
 
 use super::balance;
@@ -22,6 +22,9 @@ use crate::scalar::{Name, TargetUrl};
 use crate::shape;
 use crate::suggest::nearest;
 use crate::tree::Place;
+
+/// How long an idle connection to a provider of AI models is kept: shorter than the hops on the way do.
+const PROVIDER_IDLE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Upstreams {
     all: BTreeMap<Arc<str>, Arc<Upstream>>,
@@ -134,6 +137,27 @@ impl Upstreams {
         let name = self.insert(upstream(name.into(), vec![target(&url, 1)], tls, &shape));
         self.used.insert(Arc::clone(&name));
         Some(name)
+    }
+
+    /// The upstream of a provider of AI models.
+    pub(crate) fn of_provider(
+        &mut self,
+        name: &str,
+        url: &TargetUrl,
+        place: Place,
+        timeouts: Timeouts,
+        ctx: &mut Ctx,
+    ) -> Arc<str> {
+        if let Some(first) = self.names.place(name) {
+            let first = ctx.place_seen_from(first, place);
+            ctx.error_with(place, format!("there is an upstream `{name}` already, at {first}"), "rename it");
+        }
+        self.places.push(("url", url.clone(), place));
+        let tls = tls(&self.defaults.tls, ctx);
+        let upstream = upstream(name.into(), vec![target(url, 1)], tls, &self.defaults);
+        // Vendors keep connections for minutes, and a TLS handshake with them is long.
+        let pool = Pool { idle: PROVIDER_IDLE, ..upstream.pool };
+        self.insert(Upstream { timeouts, pool, ..upstream })
     }
 
     /// An upstream of one target that no route can name: for requests of the gateway's own.

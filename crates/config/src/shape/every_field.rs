@@ -15,6 +15,8 @@ const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
             ("upstreams", "[{ name: shop, targets: [\"http://127.0.0.1:1\"] }]"),
             ("consumers", "[{ name: alice, api-keys: [\"${env:ALICE_KEY}\"] }]"),
             ("trusted-proxies", "[192.0.2.1]"),
+            // Without it, nothing of providers and models reaches anybody.
+            ("services", "[{ name: ai, ai: {} }]"),
         ],
     ),
     // Else a route is named after its path.
@@ -38,14 +40,19 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("Consumer", "name", "name: bob"),
     ("Listener", "address", "address: \"127.0.0.1:2\""),
     ("ListenerTls", "certificates", "certificates: [{ certificate: other.pem, key: other.pem }]"),
+    ("Model", "lanes", "lanes: [openai/other]"),
+    ("Model", "name", "name: other"),
     ("Policy", "api_key", "api-key: {}"),
+    ("Provider", "name", "name: anthropic"),
     ("Route", "upstream", "to: \"http://127.0.0.1:1\""),
+    ("Service", "ai", "to: \"http://127.0.0.1:1\""),
     ("Service", "name", "name: other"),
     ("Service", "to", "to: \"http://127.0.0.1:1\""),
     ("Service", "upstream", "to: \"http://127.0.0.1:1\""),
     ("Stickiness", "cookie", "cookie: other"),
     ("Target", "url", "url: \"http://127.0.0.1:1\""),
     ("Upstream", "name", "name: other"),
+    ("WeightedLane", "lane", "lane: openai/other"),
     ("Webhook", "url", "url: \"https://other.example\""),
     ("Upstream", "targets", "targets: [\"http://127.0.0.1:1\"]"),
 ];
@@ -113,7 +120,7 @@ fn companions(object: &Object, field: &FieldShape) -> String {
         entries.push(("paths".into(), "[\"/items/{id}\"]"));
     }
     entries.retain(|(known, _)| *known != key);
-    if (object.name, field.ident) == ("Service", "to") {
+    if matches!((object.name, field.ident), ("Service", "to" | "ai")) {
         entries.retain(|(known, _)| known != "upstream");
     }
     if (object.name, field.ident) == ("Balance", "by") {

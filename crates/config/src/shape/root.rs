@@ -3,7 +3,7 @@
 use model::gateway::LogFormat;
 
 use super::shape;
-use super::{Consumer, Incidents, Listener, Service, Upstream};
+use super::{Consumer, Incidents, Listener, Model, Provider, Service, Upstream};
 use crate::decode::List;
 use crate::scalar::{FilePath, ManagementAddress, Name, NetworkText, Size, Time, Whole};
 
@@ -21,6 +21,11 @@ shape! {
         upstreams: List<Upstream> [= "[]"] "[{ name: shop, targets: [\"http://127.0.0.1:8000\"] }]";
         /// The APIs that are published.
         services: List<Service> [= "[]"] "[{ name: orders, to: \"http://127.0.0.1:8000\" }]";
+        /// Vendors of AI models. Without this list, a service with `ai` offers every one of the catalogue whose usual variable of the
+        /// environment is set.
+        providers: List<Provider> [= "[]"] "[{ name: openai, keys: [\"${env:OPENAI_API_KEY}\"] }]";
+        /// Names of models that clients may call beside those of the providers: aliases, and several lanes under one name.
+        models: List<Model> [= "[]"] "[{ name: smart, lanes: [openai/gpt-5] }]";
         /// Applications that call services, with what they prove themselves with.
         consumers: List<Consumer> [= "[]"] "[{ name: alice, api-keys: [\"${env:ALICE_KEY}\"] }]";
         /// The log line that is written for every exchange.

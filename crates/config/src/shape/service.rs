@@ -2,7 +2,7 @@
 
 use model::gateway::{ClientGone, Criticality, PathForm};
 
-use super::{Policy, Timeouts, shape};
+use super::{Ai, Policy, Timeouts, shape};
 use crate::ctx::Ctx;
 use crate::decode::{Decode, List, Map, OneKey, Shape, Shaped};
 use crate::scalar::{
@@ -20,6 +20,8 @@ shape! {
         upstream: Name [optional] "shop";
         /// A target, for an upstream of one: short for an upstream of the service's name. Instead of `upstream`.
         to: TargetUrl [optional] "http://127.0.0.1:8000";
+        /// Makes it an AI API, instead of `upstream` and `to`.
+        ai: Ai [optional] "{ providers: [openai] }";
         /// Which requests belong to it, and what becomes of them. By default one route that takes everything.
         routes: List<Route, 1> [= "[{}]"] "[{ paths: [/orders/*] }]";
         /// Files that replace the built-in error answers, by status. `{status}`, `{fault}` and `{request_id}` in them

@@ -56,6 +56,7 @@ fn options_stand_beside_and_above_files() {
         listen: vec!["127.0.0.1:0".into(), "127.0.0.1:0".into()],
         admin: Some("127.0.0.1:4".into()),
         data: Some("elsewhere".into()),
+        providers: Vec::new(),
     };
     let checked = config::build(&files, &overrides, &Outside::default()).unwrap();
     assert_eq!(checked.warnings, []);
@@ -80,6 +81,7 @@ fn what_is_wrong_with_an_option_is_said_with_its_name() {
         listen: vec!["8080".into()],
         admin: Some("localhost:1".into()),
         data: None,
+        providers: Vec::new(),
     };
     let problems = config::build(&[], &overrides, &Outside::default()).unwrap_err();
     assert_eq!(problems.errors(), 3);

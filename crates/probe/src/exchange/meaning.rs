@@ -72,6 +72,15 @@ pub(super) fn of(fault: Fault, during: model::Phase, facts: &Facts<'_>) -> (Phas
         Fault::QueueTimeout => (Phase::Select, How::Timeout),
         Fault::NoTarget => (Phase::Select, How::NoLive),
         Fault::Internal => (phase, How::Other),
+        Fault::AiRequestMalformed => (Phase::Client, How::InvalidRequest),
+        Fault::ModelUnknown => (Phase::Select, How::Other),
+        Fault::LanesResting => (Phase::Select, How::NoLive),
+        Fault::UpstreamCredentials
+        | Fault::ProviderFailed
+        | Fault::ProviderOverloaded
+        | Fault::ProviderRateLimited
+        | Fault::ProviderUnreadable => (Phase::Head, How::Other),
+        Fault::StreamUnfinished => (Phase::Body, How::Truncated),
         Fault::DnsFailed => (Phase::Resolve, resolve(facts)),
         Fault::ConnectRefused => (Phase::Connect, facts.errno.and_then(errno).unwrap_or(How::Refused)),
         Fault::ConnectTimeout => (Phase::Connect, How::Timeout),

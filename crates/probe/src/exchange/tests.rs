@@ -29,6 +29,7 @@ fn exchange(fault: Option<(model::Phase, Fault)>) -> Exchange {
         response_body_bytes: 0,
         timeline: Timeline { done_micros: 9_000, ..Timeline::default() },
         attempts: Vec::new(),
+        ai: None,
     }
 }
 
@@ -151,7 +152,11 @@ fn every_fault_has_a_phase_and_a_way() {
          client-send-timeout client timeout\nnot-configured select other\nno-route select other\n\
          method-not-allowed select other\nunauthenticated select other\nforbidden select other\n\
          overloaded head overflow\ndraining select disabled\nqueue-full select overflow\nqueue-timeout select timeout\n\
-         no-target select no-live\ninternal head other\ndns-failed resolve timeout\nconnect-refused connect refused\n\
+         no-target select no-live\ninternal head other\n\
+         ai-request-malformed client invalid-request\nmodel-unknown select other\n\
+         upstream-credentials head other\nprovider-failed head other\nprovider-overloaded head other\n\
+         provider-rate-limited head other\nprovider-unreadable head other\nstream-unfinished body truncated\n\
+         lanes-resting select no-live\ndns-failed resolve timeout\nconnect-refused connect refused\n\
          connect-timeout connect timeout\nconnect-failed connect other\ntls-failed tls handshake\ntls-timeout tls timeout\n\
          send-timeout send timeout\nsend-failed send other\nawait-head-timeout head timeout\nearly-close head closed\n\
          reset head reset\nstream-refused head goaway\nresponse-malformed head invalid-header\n\

@@ -3,7 +3,7 @@
 //! The names in the JSON are public and permanent; `clearway calls --format json` and the management API give the
 //! same document. Absent facts are left out; `ending.fault` is `null` where nothing went wrong.
 
-use model::{Attempt, Ending, Exchange, Limit, PeerEnd, RetryRule, Reuse, Timeline};
+use model::{AiCall, Attempt, Ending, Exchange, Limit, PeerEnd, RetryRule, Reuse, Timeline, Usage};
 use std::time::Duration;
 
 use super::text;
@@ -38,6 +38,7 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
         response_body_bytes,
         timeline: Timeline { head_micros, body_micros, response_micros, done_micros },
         attempts,
+        ai,
     } = exchange;
     out.extend_from_slice(b"{\"time\":\"");
     text::time(out, *started_unix_micros);
@@ -80,6 +81,79 @@ pub fn json(out: &mut Vec<u8>, exchange: &Exchange) {
             out.push(b',');
         }
         write_attempt(out, attempt);
+    }
+    out.push(b']');
+    if let Some(call) = ai {
+        write_ai(out, call);
+    }
+    out.push(b'}');
+}
+
+/// What the exchange was as a call of an AI model.
+fn write_ai(out: &mut Vec<u8>, call: &AiCall) {
+    let AiCall {
+        protocol,
+        operation,
+        asked,
+        provider,
+        model,
+        key,
+        stream,
+        usage,
+        usage_is_estimated,
+        cost_nanos,
+        first_content_micros,
+        losses,
+    } = call;
+    out.extend_from_slice(b",\"ai\":{\"protocol\":\"");
+    out.extend_from_slice(protocol.id().as_bytes());
+    out.push(b'"');
+    string(out, key!("operation"), operation);
+    string(out, key!("asked"), asked);
+    optional(out, key!("provider"), provider.as_deref());
+    optional(out, key!("model"), model.as_deref());
+    optional(out, key!("key"), key.as_deref());
+    flag(out, key!("stream"), *stream);
+    let Usage {
+        input,
+        cache_read,
+        cache_write,
+        cache_write_long,
+        audio_input,
+        output,
+        reasoning,
+        audio_output,
+    } = usage;
+    let buckets = [
+        (key!("input_tokens"), input),
+        (key!("cache_read_tokens"), cache_read),
+        (key!("cache_write_tokens"), cache_write),
+        (key!("cache_write_long_tokens"), cache_write_long),
+        (key!("audio_input_tokens"), audio_input),
+        (key!("output_tokens"), output),
+        (key!("reasoning_tokens"), reasoning),
+        (key!("audio_output_tokens"), audio_output),
+    ];
+    for (name, count) in buckets {
+        // Input and output always; the rest is seldom there.
+        if *count > 0 || matches!(name, key!("input_tokens") | key!("output_tokens")) {
+            number(out, name, *count);
+        }
+    }
+    flag(out, key!("usage_is_estimated"), *usage_is_estimated);
+    if let Some(cost) = cost_nanos {
+        number(out, key!("cost_nanodollars"), *cost);
+    }
+    if let Some(first) = first_content_micros {
+        number(out, key!("first_content_us"), *first);
+    }
+    out.extend_from_slice(key!("losses").as_bytes());
+    out.push(b'[');
+    for (index, loss) in losses.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        text::json(out, loss);
     }
     out.extend_from_slice(b"]}");
 }
@@ -263,6 +337,7 @@ pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
         external_id: _,
         request_body_bytes: _,
         response_body_bytes: _,
+        ai,
     } = exchange;
     text::time(out, *started_unix_micros);
     out.push(b' ');
@@ -280,6 +355,9 @@ pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
     if let Some(consumer) = consumer {
         word(out, "consumer ", consumer);
     }
+    if let Some(call) = ai {
+        human_ai(out, call);
+    }
     out.extend_from_slice(b" id ");
     out.extend_from_slice(&id.to_ascii());
     let Ending { by, during, fault } = ending;
@@ -296,6 +374,29 @@ pub fn human(out: &mut Vec<u8>, exchange: &Exchange) {
     if let Some(detail) = detail.as_deref().or(last_detail) {
         word(out, "- ", detail);
     }
+}
+
+/// Who answered, and what it took.
+fn human_ai(out: &mut Vec<u8>, call: &AiCall) {
+    match (&call.provider, &call.model) {
+        (Some(provider), Some(model)) => word(out, "", &format!("{provider}/{model}")),
+        _ if call.asked.is_empty() => {}
+        _ => word(out, "model ", &call.asked),
+    }
+    if !call.usage.is_empty() {
+        let about = if call.usage_is_estimated { "about " } else { "" };
+        let tokens = format!("{} in, {} out", call.usage.input_all(), call.usage.output_all());
+        word(out, about, &tokens);
+    }
+    if let Some(cost) = call.cost_nanos {
+        word(out, "$", &dollars(cost));
+    }
+}
+
+/// Billionths of a dollar as dollars, without zeros at the end.
+fn dollars(nanos: u64) -> String {
+    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn word(out: &mut Vec<u8>, before: &str, value: &str) {

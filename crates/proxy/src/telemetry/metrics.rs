@@ -114,6 +114,7 @@ impl Metrics {
             protocol: _,
             tls: _,
             consumer: _,
+            ai: _,
         } = exchange;
         let service = match service {
             Some(name) => entry(&mut self.services, name),

@@ -34,6 +34,7 @@ pub(super) fn answered() -> Exchange {
             response_micros: Some(1_100),
             done_micros: 1_234,
         },
+        ai: None,
         attempts: vec![Attempt {
             upstream: "shop".into(),
             target: "http://app:8000".into(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Attempt, Ending, Exchange, Fault, Limit, LimitName, Method, Party, PeerEnd, Phase, Protocol, RequestId,
-    RetryRule, Reuse, Timeline,
+    AiCall, AiProtocol, Attempt, Ending, Exchange, Fault, Limit, LimitName, Method, Party, PeerEnd, Phase,
+    Protocol, RequestId, RetryRule, Reuse, Timeline, Usage,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -122,6 +122,44 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 }
 
 prop_compose! {
+    fn ai_call()(
+        protocol in select(AiProtocol::ALL),
+        (operation, asked) in (boxed(), boxed()),
+        (provider, model, key) in (option::of(shared()), option::of(shared()), option::of(shared())),
+        (stream, usage_is_estimated) in (any::<bool>(), any::<bool>()),
+        inputs in (number(), number(), number(), number(), number()),
+        outputs in (number(), number(), number()),
+        (cost_nanos, first_content_micros) in (option::of(number()), option::of(number())),
+        losses in vec(boxed(), 0..3),
+    ) -> AiCall {
+        let usage = Usage {
+            input: inputs.0,
+            cache_read: inputs.1,
+            cache_write: inputs.2,
+            cache_write_long: inputs.3,
+            audio_input: inputs.4,
+            output: outputs.0,
+            reasoning: outputs.1,
+            audio_output: outputs.2,
+        };
+        AiCall {
+            protocol,
+            operation,
+            asked,
+            provider,
+            model,
+            key,
+            stream,
+            usage,
+            usage_is_estimated,
+            cost_nanos,
+            first_content_micros,
+            losses,
+        }
+    }
+}
+
+prop_compose! {
     pub(crate) fn exchange()(
         (id, started_unix_micros) in (any::<u128>(), number()),
         (listener, host, path) in (shared(), boxed(), boxed()),
@@ -134,6 +172,7 @@ prop_compose! {
         (head_micros, body_micros) in (number(), option::of(number())),
         (response_micros, done_micros) in (option::of(number()), number()),
         attempts in vec(attempt(), 0..4),
+        ai in option::of(ai_call()),
     ) -> Exchange {
         Exchange {
             id: RequestId(id),
@@ -156,6 +195,7 @@ prop_compose! {
             response_body_bytes,
             timeline: Timeline { head_micros, body_micros, response_micros, done_micros },
             attempts,
+            ai: ai.map(Box::new),
         }
     }
 }

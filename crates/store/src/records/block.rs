@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use model::{Attempt, Ending, Exchange, Limit, Method, RequestId};
 
+use super::ai;
 use super::bytes::{put_bytes, put_duration, put_near, put_u64};
 use super::codec::{
     self, ATTEMPTS_MAX, RAW_BYTES_FULL, ROWS_MAX, VERSION, attempt_flag, exchange_flag, flag,
@@ -74,6 +75,9 @@ impl BlockBuilder {
         for attempt in attempts {
             self.put_attempt(attempt, timeline.head_micros);
         }
+        if let Some(call) = &exchange.ai {
+            ai::put(&mut self.columns.ai, &mut self.strings, call);
+        }
         self.summary.add(exchange, service);
     }
 
@@ -96,7 +100,8 @@ impl BlockBuilder {
             | flag(exchange_flag::BODY, exchange.timeline.body_micros.is_some())
             | flag(exchange_flag::RESPONSE, exchange.timeline.response_micros.is_some())
             | flag(exchange_flag::EXTERNAL_ID, exchange.external_id.is_some())
-            | flag(exchange_flag::DETAIL, exchange.detail.is_some());
+            | flag(exchange_flag::DETAIL, exchange.detail.is_some())
+            | flag(exchange_flag::AI, exchange.ai.is_some());
         put_u64(&mut self.columns.flags, flags);
     }
 

@@ -5,8 +5,8 @@
 
 use model::{Limit, LimitName, Method, PeerEnd, Protocol};
 
-/// The version of the format, the first byte of a block. Readers refuse others.
-pub(super) const VERSION: u8 = 1;
+/// The version of the format, the first byte of a block. Readers take this one and those before, and refuse others.
+pub(super) const VERSION: u8 = 2;
 /// Exchanges in one block; a full block is written at once.
 pub(super) const ROWS_MAX: u32 = 1_000;
 /// A block that reaches this size is full, too.
@@ -30,6 +30,7 @@ pub(super) mod exchange_flag {
     pub(in crate::records) const EXTERNAL_ID: u64 = 1 << 9;
     pub(in crate::records) const DETAIL: u64 = 1 << 10;
     pub(in crate::records) const BODY: u64 = 1 << 11;
+    pub(in crate::records) const AI: u64 = 1 << 12;
 }
 
 /// Bits of an attempt's flags.

@@ -25,13 +25,15 @@ macro_rules! columns {
 
         impl<'a> Columns<Cursor<'a>> {
             pub(crate) fn read(from: &mut Cursor<'a>) -> Result<Columns<Cursor<'a>>, Corrupt> {
-                Ok(Columns { $($name: Cursor::new(from.bytes()?),)* })
+                // A block of an earlier version has fewer columns, and no row that would read them.
+                let mut next = || if from.left() == 0 { Ok(&[][..]) } else { from.bytes() };
+                Ok(Columns { $($name: Cursor::new(next()?),)* })
             }
         }
     };
 }
 
-// The order is part of format version 1: a column is added at the end together with a new version.
+// The order is part of the format: a column is added at the end together with a new version.
 columns! {
     /// Upper half of the id, near that of the row before.
     id_time,
@@ -80,4 +82,6 @@ columns! {
     attempt_ending,
     /// errno, TLS alert and limit of attempts that had one.
     trouble,
+    /// What only AI calls have. Since version 2.
+    ai,
 }

@@ -9,6 +9,7 @@ use model::{
     Timeline,
 };
 
+use super::ai;
 use super::bytes::{Corrupt, Cursor};
 use super::codec::{self, ATTEMPTS_MAX, RAW_BYTES_MAX, VERSION, attempt_flag, exchange_flag};
 use super::columns::Columns;
@@ -17,7 +18,7 @@ use super::strings::Strings;
 /// The stored form back into the raw one.
 pub(crate) fn unpack(stored: &[u8]) -> Result<Vec<u8>, Corrupt> {
     let mut cursor = Cursor::new(stored);
-    if cursor.byte()? != VERSION {
+    if !(1..=VERSION).contains(&cursor.byte()?) {
         return Err(Corrupt);
     }
     let len = cursor.len(RAW_BYTES_MAX)?;
@@ -107,6 +108,7 @@ impl<'a> Rows<'a> {
             response_body_bytes: c.response_bytes.u64()?,
             timeline,
             attempts: Vec::new(),
+            ai: if_has(has(exchange_flag::AI), || ai::read(&mut c.ai, strings))?.map(Box::new),
         };
         let attempts = c.attempts.len(ATTEMPTS_MAX)?;
         for _ in 0..attempts {

@@ -103,6 +103,7 @@ impl Traffic {
                 response_micros: Some(head + wait),
                 done_micros: head + wait + 15 + self.below(20),
             },
+            ai: None,
             attempts: vec![Attempt {
                 upstream,
                 target,
