@@ -19,6 +19,8 @@ class Provider(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests = []
+        #: What silent models wait for.
+        self.go_on = threading.Event()
         self.thread = threading.Thread(target=self.serve_forever)
         self.thread.start()
 
@@ -46,11 +48,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
-        body = json.loads(raw) if raw else {}
+        body = json.loads(raw) if self.headers["content-type"] == "application/json" else {}
         self.server.requests.append({"path": self.path, "headers": dict(self.headers), "body": body, "raw": raw})
         fault = getattr(self, "fault_" + body.get("model", "").replace("-", "_"), None)
         if fault:
             return fault(body)
+        if self.path.endswith("/embeddings"):
+            vector = {"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}
+            return self.json(200, {"object": "list", "data": [vector], "model": "v", "usage": {"prompt_tokens": 2, "total_tokens": 2}})
+        if self.path.endswith("/audio/speech"):
+            return self.json(200, b"\x00\xffsound", content_type="audio/mpeg")
+        if self.path.endswith("/audio/transcriptions"):
+            return self.json(200, {"text": "heard"})
         anthropic = self.path.endswith("/messages")
         if body.get("stream"):
             return self.stream(anthropic_events() if anthropic else chat_events(body))
@@ -152,6 +161,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def fault_late_error(self, body):
         self.stream(chat_events(body)[:3], data(error("died", "server_error")), pause=0.2)
+
+    def fault_silent_answer(self, body):
+        self.server.go_on.wait(60)
+        self.stream(chat_events(body))
+
+    def fault_silent_close(self, _):
+        self.server.go_on.wait(60)
+        self.close_connection = True
 
     def fault_flaky(self, body):
         """Fails the first time."""

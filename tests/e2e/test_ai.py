@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 
 import anthropic
+import httpx
 import openai
 import pytest
 from google import genai
@@ -282,6 +283,72 @@ def test_models_are_listed_in_the_words_of_who_asks(ai):
 def test_what_a_translation_loses_is_named(ai):
     _, headers, _ = post(ai, "/v1/chat/completions", ask("claude/plain", seed=7, logit_bias={"1": 1}))
     assert set(headers["x-clearway-losses"].split(",")) == {"seed", "logit_bias"}
+
+
+def test_what_is_no_conversation_is_handed_on(ai, provider):
+    client = openai.OpenAI(base_url=f"{ai.url}/v1", api_key=KEY, max_retries=0)
+    answer = client.embeddings.create(model="chat/vectors", input="x")
+    assert answer.data[0].embedding == [0.5, 0.25] and answer.usage.prompt_tokens == 2
+    assert provider.requests[-1]["path"] == "/v1/embeddings" and provider.requests[-1]["body"]["model"] == "vectors"
+    assert client.audio.speech.create(model="chat/voice", input="x", voice="alloy").read() == b"\x00\xffsound"
+    assert client.audio.transcriptions.create(model="chat/ears", file=("a.wav", b"\xff\x00{")).text == "heard"
+    sent = provider.requests[-1]
+    assert sent["path"] == "/v1/audio/transcriptions" and b"\xff\x00{" in sent["raw"]
+    assert b"\r\n\r\nears\r\n" in sent["raw"] and b"chat/ears" not in sent["raw"]
+    azure = openai.AzureOpenAI(azure_endpoint=ai.url, api_key=KEY, api_version="2024-10-21", azure_deployment="plain", max_retries=0)
+    assert azure.chat.completions.create(model="plain", messages=[{"role": "user", "content": "Hi"}]).choices[0].message.content == TEXT
+
+
+def test_what_leaves_something_behind_is_not_done_twice(alone, provider):
+    """A batch whose answer is lost may have been made."""
+    status, _, _ = post(alone, "/v1/batches", {"input_file_id": "f", "model": "reset"})
+    assert status == 502
+    assert len([one for one in provider.requests if one["path"] == "/v1/batches"]) == 1
+
+
+def test_names_of_a_client_break_no_header(ai):
+    status, headers, body = post(ai, "/v1/chat/completions", ask("chat/a\r\nx-injected: 1"))
+    assert status == 400 and "model" in json.loads(body)["error"]["message"] and headers["x-injected"] is None
+    _, headers, _ = post(ai, "/v1/chat/completions", ask("claude/plain", **{"a\r\nx-injected: 1": 1, "seed": 1}))
+    assert set(headers["x-clearway-losses"].split(",")) == {"other", "seed"} and headers["x-injected"] is None
+    status, headers, _ = post(ai, "/v1/moderations", b"[]")
+    assert status == 400
+    request = urllib.request.Request(ai.url + "/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request, timeout=10)
+    assert (refused.value.code, refused.value.headers["allow"]) == (405, "POST")
+
+
+# Bytes that keep a client's connection come after 15 seconds.
+@pytest.mark.slow
+@pytest.mark.parametrize("ends", ["answer", "close"])
+def test_a_silent_model_is_bridged(alone, provider, ends):
+    provider.go_on.clear()
+    name = f"silent-{ends}"
+    request = urllib.request.Request(f"{alone.url}/v1/chat/completions", method="POST", data=json.dumps(ask(f"chat/{name}", stream=True)).encode())
+    request.add_header("content-type", "application/json")
+    with urllib.request.urlopen(request, timeout=40) as answer:
+        assert answer.status == 200 and answer.read(1) == b"\n"
+        provider.go_on.set()
+        rest = answer.read()
+        headers = answer.headers
+    kept = record(alone, headers)
+    if ends == "answer":
+        assert rest.strip() == b"".join(chat_events({"model": name})).strip()
+        assert (kept["status"], kept["ending"]["fault"]) == (200, None)
+    else:
+        assert b'"code":"early-close"' in rest and b"[DONE]" not in rest
+        assert (kept["status"], kept["ending"]["fault"]) == (200, "early-close")
+        assert [attempt.get("why") for attempt in kept["attempts"]] == [None, "same-lane"]
+
+
+def test_http2_clients_get_streams_too(ai):
+    body = json.dumps(ask("claude/plain", stream=True))
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    with httpx.Client(http1=False, http2=True) as client:
+        answer = client.post(f"{ai.url}/v1/chat/completions", content=body, headers=headers)
+    assert (answer.http_version, answer.status_code) == ("HTTP/2", 200)
+    assert answer.text.endswith("data: [DONE]\n\n") and '" provider"' in answer.text
 
 
 def test_first_steps_without_a_key(tmp_path):

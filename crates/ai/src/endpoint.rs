@@ -28,7 +28,6 @@ pub enum Operation {
     Model,
     Models,
     Moderations,
-    Realtime,
     Rerank,
     Speech,
     /// What was answered before, at the provider that keeps it.
@@ -50,13 +49,17 @@ impl Operation {
             Operation::Model => "model",
             Operation::Models => "models",
             Operation::Moderations => "moderations",
-            Operation::Realtime => "realtime",
             Operation::Rerank => "rerank",
             Operation::Speech => "speech",
             Operation::StoredResponses => "stored-responses",
             Operation::Transcription => "transcription",
             Operation::Translation => "translation",
         }
+    }
+
+    /// Whether asking again does no harm beyond its price: what is made is the answer, and nothing stays behind.
+    pub fn may_repeat(self) -> bool {
+        !matches!(self, Operation::Batches | Operation::Files | Operation::StoredResponses)
     }
 
     /// Whether the model stands in a JSON body.
@@ -79,7 +82,7 @@ impl Operation {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hints {
     pub anthropic_version: bool,
-    pub google_key: bool,
+    pub google_client: bool,
 }
 
 impl Endpoint {
@@ -107,7 +110,7 @@ fn gemini(path: &str, hints: Hints) -> Option<Endpoint> {
         Some(at) => rest.get(at..)?.splitn(3, '/').nth(2)?,
         None => rest,
     };
-    let is_theirs = version != "/v1/" || hints.google_key;
+    let is_theirs = version != "/v1/" || hints.google_client;
     if rest == "models" {
         return is_theirs.then(|| Endpoint::new(Operation::Models, Protocol::Gemini));
     }
@@ -187,7 +190,6 @@ fn of_openai(rest: &str) -> Option<Endpoint> {
         "audio/translations" => chat(Operation::Translation),
         "moderations" => chat(Operation::Moderations),
         "models" => chat(Operation::Models),
-        "realtime" => chat(Operation::Realtime),
         _ => {
             if let Some(model) = rest.strip_prefix("models/") {
                 let model = Some(decoded(model));
@@ -282,7 +284,7 @@ mod tests {
     #[test]
     fn lists_of_models_are_told_apart_by_headers() {
         let anthropic = Hints { anthropic_version: true, ..Hints::default() };
-        let google = Hints { google_key: true, ..Hints::default() };
+        let google = Hints { google_client: true, ..Hints::default() };
         check("/v1/models", Hints::default(), "chat models");
         check("/v1/models", anthropic, "anthropic models");
         check("/v1/models", google, "gemini models");

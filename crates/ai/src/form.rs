@@ -288,9 +288,17 @@ pub enum Stop {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses(Vec<Box<str>>);
 
+/// A request with more parameters that are lost is no request of an SDK.
+const LOSSES_MAX: usize = 32;
+const LOSS_BYTES_MAX: usize = 64;
+const UNNAMED: &str = "other";
+
 impl Losses {
+    /// Names of a request's own are the client's to choose, and go into a header field: what cannot stand there is not named.
     pub fn add(&mut self, name: &str) {
-        if !self.0.iter().any(|known| **known == *name) {
+        let is_plain = name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
+        let name = if is_plain && name.len() <= LOSS_BYTES_MAX { name } else { UNNAMED };
+        if self.0.len() < LOSSES_MAX && !self.0.iter().any(|known| **known == *name) {
             self.0.push(name.into());
         }
     }

@@ -28,7 +28,7 @@ use ai::endpoint::Hints;
 use ai::{Class, Endpoint, Operation, Problem};
 use bytes::Bytes;
 use model::gateway::RequestBuffering;
-use model::{AiCall, ByteSize, Exchange, Fault, Phase, RetryRule, Usage};
+use model::{AiCall, ByteSize, Exchange, Fault, Method, Phase, RetryRule, Usage};
 use upstream::Affinity;
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
@@ -73,6 +73,10 @@ pub(crate) async fn run<D: Downstream>(
     if matches!(endpoint.operation, Operation::Models | Operation::Model) {
         return listing::run(ctx, client, scratch, record, &endpoint, offer).await;
     }
+    if endpoint.operation.has_json_body() && scratch.request.method != Method::Post {
+        let answer = Answer { allow: vec![Method::Post], ..Answer::new(Fault::MethodNotAllowed) };
+        return Err(Stop::Refused { answer, phase: Phase::Policy, detail: None });
+    }
     let body = read(ctx, client, scratch, facts, found).await?;
     let ask = Ask::new(endpoint, &scratch.request, body).map_err(|reject| answer::malformed(&reject))?;
     if let Some(call) = &mut record.ai {
@@ -89,7 +93,10 @@ pub(crate) async fn run<D: Downstream>(
             let said = answer::said(&stop);
             close_record(stop, true, record);
             let id = record.id.to_string();
-            Ok(bridge.break_off(ctx, &said.told(&id)).await)
+            let finish = bridge.break_off(ctx, &said.told(&id)).await;
+            record.status = 200;
+            record.response_body_bytes = bridge.counts().1;
+            Ok(finish)
         }
         other => other,
     }
@@ -103,7 +110,7 @@ pub(crate) fn dialect(head: &RequestHead) -> Option<Dialect> {
 fn find(head: &RequestHead) -> Option<Endpoint> {
     let hints = Hints {
         anthropic_version: head.fields.find(b"anthropic-version").is_some(),
-        google_key: head.fields.find(b"x-goog-api-client").is_some(),
+        google_client: head.fields.find(b"x-goog-api-client").is_some(),
     };
     Endpoint::find(head.target.path(), hints)
 }
@@ -212,10 +219,11 @@ impl Call<'_> {
             };
             let class = class(&failed);
             lane.rest.failed(class, retry_after(&failed), Instant::now());
-            if class == Class::Client {
-                return self.tell(failed, &lane, bridge).await;
-            }
-            if bridge.has_content() || asked >= LANES_MAX {
+            let is_over = class == Class::Client
+                || bridge.has_content()
+                || asked >= LANES_MAX
+                || (may_be_done(class) && !self.may_repeat());
+            if is_over {
                 return self.tell(failed, &lane, bridge).await;
             }
             why = match self.plan.after(&lane, class, Instant::now()) {
@@ -227,6 +235,11 @@ impl Call<'_> {
                 lanes::After::None => return self.tell(failed, &lane, bridge).await,
             };
         }
+    }
+
+    /// Whether it does no harm if two lanes, or one twice, do what is asked.
+    fn may_repeat(&self) -> bool {
+        self.ask.endpoint.operation.may_repeat() || self.ask.method.is_idempotent()
     }
 
     /// What the last lane said is what the client is told.
@@ -333,6 +346,11 @@ fn is_lanes_doing(stop: &Stop) -> bool {
         }
         Stop::Client { .. } | Stop::Timeout { .. } => false,
     }
+}
+
+/// Whether the provider may have done what was asked although it failed. What it refuses it has not done.
+fn may_be_done(class: Class) -> bool {
+    matches!(class, Class::Server | Class::Unreadable)
 }
 
 fn class(failed: &Failed) -> Class {

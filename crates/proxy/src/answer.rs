@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub challenge: Option<Box<str>>,
     /// Beside the public sentence, for clients of AI protocols.
     pub words: Option<Box<Words>>,
-    /// For a 503: when it is worth while to ask again, at least a second.
+    /// For a 503 and a 429: when it is worth while to ask again, at least a second.
     pub retry_after: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Answer {
         fields.push_known(Known::GrpcMessage, sentence(self.fault).as_bytes());
     }
 
-    fn write_extra_fields(&self, fields: &mut Fields) {
+    pub(crate) fn write_extra_fields(&self, fields: &mut Fields) {
         if !self.allow.is_empty() {
             let allow: Vec<&str> = self.allow.iter().map(Method::as_str).collect();
             fields.push_known(Known::Allow, allow.join(", ").as_bytes());
@@ -74,7 +74,8 @@ impl Answer {
         if let Some(challenge) = &self.challenge {
             fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
         }
-        if self.status == 503 {
+        // Of a provider's limit only what the provider says.
+        if self.status == 503 || (self.status == 429 && !self.retry_after.is_zero()) {
             let seconds = self.retry_after.as_secs_f64().ceil().max(1.0) as u64;
             fields.push_known(Known::RetryAfter, seconds.to_string().as_bytes());
         }

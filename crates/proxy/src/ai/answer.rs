@@ -44,13 +44,7 @@ impl Dialect {
         if let Some((name, value)) = error_field(self.protocol, answer.status) {
             fields.push(name.as_bytes(), value.as_bytes());
         }
-        if let Some(challenge) = &answer.challenge {
-            fields.push_known(Known::WwwAuthenticate, challenge.as_bytes());
-        }
-        if matches!(answer.status, 429 | 503) && !answer.retry_after.is_zero() {
-            let seconds = answer.retry_after.as_secs_f64().ceil().max(1.0) as u64;
-            fields.push_known(Known::RetryAfter, seconds.to_string().as_bytes());
-        }
+        answer.write_extra_fields(fields);
         Bytes::from(body)
     }
 }

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use ai::form::Request;
-use ai::scan::{Scan, scan};
+use ai::scan::{Scan, check_model, scan, scan_form};
 use ai::{Endpoint, Operation, Protocol, Reject, Speak};
 use bytes::Bytes;
 use model::Method;
@@ -20,6 +20,8 @@ pub(crate) struct Ask {
     pub(crate) stream: bool,
     /// The place without what comes before the operation: `/chat/completions`.
     pub(crate) rest: Box<str>,
+    /// What follows the model in Google's places: `generateContent`.
+    pub(crate) verb: Box<str>,
     /// Without the caller's key.
     pub(crate) query: Box<str>,
     /// Fields that a provider of the same protocol may see.
@@ -49,7 +51,7 @@ impl Ask {
         let content_type = head.fields.get(Known::ContentType).unwrap_or_default();
         let scan = match endpoint.operation.has_json_body() && !content_type.starts_with(b"multipart/") {
             true => scan(&body)?,
-            false => Scan::of_model(multipart_model(content_type, &body)),
+            false => scan_form(content_type, &body),
         };
         let path = head.target.path();
         let at = OPERATIONS.iter().find_map(|operation| path.find(operation));
@@ -62,6 +64,7 @@ impl Ask {
         let ask = Ask {
             stream: endpoint.operation == Operation::Generate && endpoint.stream.unwrap_or(scan.stream),
             rest: path.get(at.unwrap_or(0)..).unwrap_or_default().into(),
+            verb: path.rsplit_once(':').map_or("", |(_, verb)| verb).into(),
             query: query.join("&").into(),
             fields,
             method: head.method.clone(),
@@ -76,6 +79,7 @@ impl Ask {
         if needs_model && ask.model().is_empty() {
             return Err(Reject { param: "model".to_owned(), message: "is missing".to_owned() });
         }
+        check_model(ask.model())?;
         Ok(ask)
     }
 
@@ -93,46 +97,24 @@ impl Ask {
         self.request.get().is_none_or(|request| request.stream_usage)
     }
 
+    /// Whether Google would stream a JSON array: the client did not ask for server-sent events.
+    pub(crate) fn wants_array(&self) -> bool {
+        self.protocol() == Protocol::Gemini
+            && self.stream
+            && !self.query.split('&').any(|pair| pair == "alt=sse")
+    }
+
     /// What it says, for a provider of another protocol.
     pub(crate) fn request(&self) -> Result<&Request, Reject> {
+        if self.wants_array() {
+            let message = "must be sse for a stream of another provider's model";
+            return Err(Reject { param: "alt".to_owned(), message: message.to_owned() });
+        }
         if let Some(request) = self.request.get() {
             return Ok(request);
         }
         let mut request = self.protocol().decode_request(&self.body)?;
         request.stream = self.stream;
         Ok(self.request.get_or_init(|| request))
-    }
-}
-
-/// The value of the part `model` of a form (RFC 7578).
-fn multipart_model(content_type: &[u8], body: &[u8]) -> Option<Box<str>> {
-    let content_type = std::str::from_utf8(content_type).ok()?;
-    let (_, boundary) = content_type.split_once("boundary=")?;
-    let boundary = format!("--{}", boundary.split(';').next()?.trim().trim_matches('"'));
-    let mut rest = body;
-    while let Some(at) = memchr::memmem::find(rest, boundary.as_bytes()) {
-        rest = rest.get(at + boundary.len()..)?;
-        let head_end = memchr::memmem::find(rest, b"\r\n\r\n")?;
-        let (head, value) = rest.split_at(head_end + 4);
-        if memchr::memmem::find(head, b"name=\"model\"").is_some() {
-            let end = memchr::memmem::find(value, b"\r\n")?;
-            let name = std::str::from_utf8(value.get(..end)?).ok()?;
-            return (name.len() <= 256).then(|| name.into());
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_model_of_a_form_is_found() {
-        let body = b"--x\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\nmodel\r\n\
-                     --x\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--x--\r\n";
-        assert_eq!(multipart_model(b"multipart/form-data; boundary=x", body).as_deref(), Some("whisper-1"));
-        assert_eq!(multipart_model(b"multipart/form-data; boundary=y", body), None);
-        assert_eq!(multipart_model(b"application/json", body), None);
     }
 }

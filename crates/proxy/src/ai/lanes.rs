@@ -38,9 +38,7 @@ pub(crate) struct Lane {
 impl Lane {
     /// Google streams a JSON array to clients that do not ask for server-sent events.
     pub(super) fn is_json_array(&self, ask: &Ask) -> bool {
-        self.protocol == Protocol::Gemini
-            && ask.protocol() == Protocol::Gemini
-            && !ask.query.contains("alt=sse")
+        self.protocol == Protocol::Gemini && ask.wants_array()
     }
 }
 
@@ -65,12 +63,13 @@ pub(crate) enum After {
 }
 
 impl Plan {
-    pub(crate) fn new(mut candidates: Vec<Candidate>, choose: LaneChoice, random: u64) -> Plan {
+    pub(crate) fn new(mut candidates: Vec<Candidate>, choose: LaneChoice, random: u64, now: Instant) -> Plan {
         match choose {
             LaneChoice::InOrder => {}
             LaneChoice::Weighted => weighted(&mut candidates, random),
-            LaneChoice::Cheapest => candidates.sort_by_key(price),
-            LaneChoice::Fastest => candidates.sort_by_key(latency),
+            // A latency fades while one looks at it: each is looked at once, or there is no order.
+            LaneChoice::Cheapest => candidates.sort_by_cached_key(price),
+            LaneChoice::Fastest => candidates.sort_by_cached_key(|candidate| latency(candidate, now)),
         }
         let done = vec![false; candidates.len()];
         Plan { candidates, done, next: None, asked_again: false }
@@ -201,9 +200,7 @@ fn price(candidate: &Candidate) -> u64 {
 }
 
 /// That of the provider's first bytes of late.
-fn latency(candidate: &Candidate) -> Duration {
+fn latency(candidate: &Candidate, now: Instant) -> Duration {
     let target = candidate.destination.upstream.targets.first();
-    target.map_or(Duration::MAX, |target| {
-        target.state.latency.average(Instant::now()).unwrap_or(Duration::ZERO)
-    })
+    target.map_or(Duration::MAX, |target| target.state.latency.average(now).unwrap_or(Duration::ZERO))
 }

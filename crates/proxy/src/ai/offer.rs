@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use ai::{Operation, Protocol};
 use model::gateway::{AiService, HostRewrite, LaneChoice, PathForm, Provider, ProviderKey, Route, Service};
@@ -95,7 +96,7 @@ impl Offer {
         if candidates.is_empty() {
             return Err(answer::unknown_model(ask.model(), self.nearest(ask.model())));
         }
-        Ok(Plan::new(candidates, choose, random))
+        Ok(Plan::new(candidates, choose, random, Instant::now()))
     }
 
     /// Provider, model and weight of each lane that a name means.

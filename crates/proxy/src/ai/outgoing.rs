@@ -69,8 +69,11 @@ pub(super) fn build(ask: &Ask, lane: &Lane) -> Result<Outgoing, Reject> {
 
 /// The client's bytes, with the provider's own name of the model, and what its row of quirks changes.
 fn as_it_is(ask: &Ask, lane: &Lane) -> Bytes {
-    let is_renamed = ask.scan.model.as_deref().is_some_and(|asked| *asked != *lane.model);
-    let renamed = if is_renamed { ask.scan.with_model(&ask.body, &lane.model) } else { None };
+    // Where the path has it, the provider's own path has it, too; Azure's clients are the exception.
+    let is_in_path = matches!(lane.protocol, Protocol::Bedrock | Protocol::Gemini);
+    let is_named = ask.scan.model.as_deref().is_some_and(|asked| *asked == *lane.model);
+    let is_wanted = !is_in_path && !is_named && !ask.model().is_empty();
+    let renamed = if is_wanted { ask.scan.with_model(&ask.body, &lane.model) } else { None };
     let body = renamed.map_or_else(|| ask.body.clone(), Bytes::from);
     if ask.endpoint.operation != Operation::Generate {
         return body;
@@ -104,11 +107,10 @@ fn target(ask: &Ask, lane: &Lane, endpoint: Option<&ProviderEndpoint>, is_own: b
             format!("/model/{model}/{}", if ask.stream { "converse-stream" } else { "converse" })
         }
         (_, Protocol::Gemini) => {
-            let verb = match (operation, ask.stream) {
-                (Operation::CountTokens, _) => "countTokens",
-                (Operation::Embeddings, _) => "embedContent",
-                (_, true) => "streamGenerateContent",
-                (_, false) => "generateContent",
+            let verb = match (is_own, ask.stream) {
+                (true, _) => &*ask.verb,
+                (false, true) => "streamGenerateContent",
+                (false, false) => "generateContent",
             };
             format!("/models/{model}:{verb}")
         }
