@@ -7,6 +7,7 @@ pub mod bench;
 pub mod ci;
 pub mod generate;
 pub mod lab;
+pub mod models;
 pub mod tidy;
 
 mod process;

@@ -13,6 +13,7 @@ usage: cargo xtask <command>
   bench [SCENARIO...] what Clearway costs beside other proxies; 'bench --help' says more
   battery [SCENARIO...]
                       what happens when servers fail, beside other proxies; 'battery --help' says more
+  models FILE SOURCE  the table of AI models, from LiteLLM's; SOURCE names version and date
   lab list|run|judge  whether the doctor finds what was broken in real stacks; 'lab --help' says more
 ";
 
@@ -44,6 +45,7 @@ fn run(arguments: &[String]) -> anyhow::Result<()> {
             Ok(())
         }
         ["battery", arguments @ ..] => xtask::battery::run(&xtask::root(), arguments),
+        ["models", file, source] => xtask::models::run(&xtask::root(), file.as_ref(), source),
         ["lab", "--help" | "-h"] => {
             xtask::say(xtask::lab::USAGE);
             Ok(())
