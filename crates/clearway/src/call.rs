@@ -29,6 +29,22 @@ pub(crate) struct Call {
     pub(crate) body_us: Option<u64>,
     pub(crate) response_us: Option<u64>,
     pub(crate) attempts: Vec<Attempt>,
+    pub(crate) ai: Option<Ai>,
+}
+
+/// What it was as a call of an AI model.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ai {
+    pub(crate) asked: String,
+    pub(crate) provider: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) input_tokens: u64,
+    pub(crate) output_tokens: u64,
+    pub(crate) usage_is_estimated: bool,
+    pub(crate) cost_nanodollars: Option<u64>,
+    pub(crate) first_content_us: Option<u64>,
+    pub(crate) losses: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

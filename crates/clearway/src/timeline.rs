@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use proxy::telemetry::{duration_text, printable};
+use proxy::telemetry::{dollars_text, duration_text, printable};
 
-use crate::call::{Attempt, Call, Ending, Limit};
+use crate::call::{Ai, Attempt, Call, Ending, Limit};
 
 /// The whole text. It is made of facts that came over the network, so that each line is made printable.
 pub(crate) fn text(call: &Call) -> String {
@@ -47,6 +47,9 @@ fn facts(call: &Call) -> Vec<(&'static str, String)> {
     if let Some(consumer) = &call.consumer {
         facts.push(("consumer", consumer.clone()));
     }
+    if let Some(ai) = &call.ai {
+        facts.push(("model", model(ai)));
+    }
     let bodies =
         format!("{} bytes received, {} bytes sent", call.request_body_bytes, call.response_body_bytes);
     facts.push(("bodies", bodies));
@@ -55,6 +58,26 @@ fn facts(call: &Call) -> Vec<(&'static str, String)> {
         facts.push(("because", detail.clone()));
     }
     facts
+}
+
+/// The model that was asked for, who answered, and what it took.
+fn model(ai: &Ai) -> String {
+    let mut text = if ai.asked.is_empty() { "none".to_owned() } else { ai.asked.clone() };
+    if let (Some(provider), Some(model)) = (&ai.provider, &ai.model) {
+        let _ = write!(text, ", asked of {provider}/{model}");
+    }
+    if let Some(key) = &ai.key {
+        let _ = write!(text, " with key {key}");
+    }
+    let about = if ai.usage_is_estimated { "about " } else { "" };
+    let _ = write!(text, ": {about}{} tokens in, {} out", ai.input_tokens, ai.output_tokens);
+    if let Some(cost) = ai.cost_nanodollars {
+        let _ = write!(text, ", {}", dollars_text(cost));
+    }
+    if !ai.losses.is_empty() {
+        let _ = write!(text, "; lost in translation: {}", ai.losses.join(", "));
+    }
+    text
 }
 
 /// What happened, in order; lines without a time belong to the one above.
@@ -69,6 +92,9 @@ fn steps(call: &Call) -> Vec<(Option<u64>, String)> {
     }
     for (index, attempt) in call.attempts.iter().enumerate() {
         attempt_steps(index + 1, attempt, &mut steps);
+    }
+    if let Some(first) = call.ai.as_ref().and_then(|ai| ai.first_content_us) {
+        steps.push((Some(first), "first content of the answer".to_owned()));
     }
     if let Some(response) = call.response_us {
         steps.push((Some(response), format!("response head sent to the client: {}", call.status)));
@@ -233,6 +259,25 @@ POST shop.test/orders/\\u{1b}[2J: 502 early-close
    12.3ms  response head sent to the client: 502
    12.4ms  over
 "
+        );
+    }
+
+    #[test]
+    fn a_call_of_a_model() {
+        let json = r#"{"time":"2025-11-24T16:00:00.123456Z","id":"0193a7c1-5a3e-7c2f-8d41-2f6f0c9b7a10",
+            "listener":"0.0.0.0:8080","protocol":"HTTP/1.1","tls":false,"method":"POST","host":"ai.test",
+            "path":"/v1/messages","service":"ai","status":200,
+            "ending":{"by":"upstream","during":"done","fault":null},
+            "request_body_bytes":10,"response_body_bytes":20,"duration_us":5000,"head_us":20,"response_us":900,"attempts":[],
+            "ai":{"protocol":"anthropic","operation":"generate","asked":"smart","provider":"openai","model":"gpt-5",
+              "key":"2","stream":true,"input_tokens":10,"output_tokens":4,"usage_is_estimated":false,
+              "cost_nanodollars":1250000,"first_content_us":800,"losses":["top_k"]}}"#;
+        let shown = shown(json);
+        let wanted = "  model     smart, asked of openai/gpt-5 with key 2: 10 tokens in, 4 out, $0.00125; lost in translation: top_k\n";
+        assert!(shown.contains(wanted), "{shown}");
+        assert!(
+            shown.contains("    800µs  first content of the answer\n    900µs  response head sent"),
+            "{shown}"
         );
     }
 

@@ -11,4 +11,4 @@ mod sample;
 mod targets;
 mod text;
 
-pub use text::{duration_text, printable, time_text};
+pub use text::{dollars_text, duration_text, printable, time_text};

@@ -389,14 +389,8 @@ fn human_ai(out: &mut Vec<u8>, call: &AiCall) {
         word(out, about, &tokens);
     }
     if let Some(cost) = call.cost_nanos {
-        word(out, "$", &dollars(cost));
+        word(out, "", &text::dollars_text(cost));
     }
-}
-
-/// Billionths of a dollar as dollars, without zeros at the end.
-fn dollars(nanos: u64) -> String {
-    let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn word(out: &mut Vec<u8>, before: &str, value: &str) {

@@ -165,6 +165,12 @@ fn acts_on_a_terminal(character: char) -> bool {
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Billionths of a US dollar for people, without zeros at the end: `$0.0012`.
+pub fn dollars_text(nanos: u64) -> String {
+    let text = format!("${}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A duration as a person reads it, in about three digits, without a space.
 pub fn duration_text(micros: u64) -> String {
     match micros {
