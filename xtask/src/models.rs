@@ -103,7 +103,7 @@ fn facts(row: &Value) -> String {
 /// Dollars per token as billionths of a dollar per million tokens. No price has more digits than a double holds exactly.
 fn price(dollars: f64) -> Option<u64> {
     let nanos = (dollars * 1e15).round();
-    (nanos >= 0.0 && nanos < 1e18).then_some(nanos as u64)
+    (0.0..1e18).contains(&nanos).then_some(nanos as u64)
 }
 
 #[cfg(test)]
