@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::form::{Block, Media, MediaSource, Role, ToolResult, Turn};
+use crate::form::{Block, Media, MediaSource, Role, Signature, ToolResult, Turn};
 
 /// Adds to the last turn if it is of this role: some protocols forbid two of one role in a row, and none needs them.
 pub(super) fn push(turns: &mut Vec<Turn>, role: Role, blocks: Vec<Block>) {
@@ -84,10 +84,25 @@ pub(super) fn input_text(value: Option<Value>) -> String {
 pub(super) fn result_value(result: &ToolResult) -> Value {
     let text = result_text(result);
     match serde_json::from_str::<Value>(&text) {
+        Ok(value @ Value::Object(_)) if result.is_error => serde_json::json!({ "error": value }),
         Ok(value @ Value::Object(_)) => value,
         _ if result.is_error => serde_json::json!({ "error": text }),
         _ => serde_json::json!({ "result": text }),
     }
+}
+
+/// Whether a model that must begin with a thought is in the middle of calling tools, and did not begin with one that it knows as its
+/// own: asked to think now, it would refuse.
+pub(super) fn is_unthought(turns: &[Turn], is_own: impl Fn(&Signature) -> bool) -> bool {
+    let last = turns.iter().rev().find(|turn| turn.role == Role::Assistant);
+    let Some(Turn { blocks, .. }) = last else { return false };
+    let calls = blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
+    let thought = blocks.iter().find_map(|block| match block {
+        Block::Thinking { signature, .. } => Some(signature.as_ref().is_some_and(&is_own)),
+        Block::ThinkingRedacted(data) => Some(is_own(data)),
+        _ => None,
+    });
+    calls && thought != Some(true)
 }
 
 /// The short form of an audio or document type: `audio/wav` is `wav`.

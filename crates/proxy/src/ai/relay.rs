@@ -1,6 +1,7 @@
 //! A streamed answer on its way: held until its first content, listened to all the way, and never completed if the provider did not.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
 
 use ai::form::Event;
@@ -45,6 +46,9 @@ struct Relay {
     /// For the client, before the first content.
     held: Vec<u8>,
     is_event_stream: bool,
+    /// For clients whose protocol has an id and a model where the provider's has none.
+    id: String,
+    model: Arc<str>,
 }
 
 impl Relay {
@@ -66,6 +70,8 @@ impl Relay {
             begun: Vec::new(),
             events: Vec::new(),
             held: Vec::new(),
+            id: whole::own_id(call.record),
+            model: lane.model.clone(),
             is_event_stream: lane.protocol != Protocol::Bedrock && !lane.is_json_array(call.ask),
         }
     }
@@ -104,7 +110,11 @@ impl Relay {
 
     fn encode(&mut self) {
         if let Some(encoder) = &mut self.encoder {
-            for event in self.events.drain(..) {
+            for mut event in self.events.drain(..) {
+                if let Event::Start { id, model } = &mut event {
+                    whole::fill(id, &self.id);
+                    whole::fill(model, &self.model);
+                }
                 encoder.event(&event, &mut self.held);
             }
         }

@@ -189,13 +189,20 @@ fn judge(call: &mut Call<'_>, lane: &Lane, body: Vec<u8>) -> Result<Vec<u8>, Pro
     if lane.protocol == client {
         return Ok(body);
     }
-    if response.id.is_empty() {
-        response.id = format!("cw-{}", call.record.id);
-    }
-    if response.model.is_empty() {
-        response.model = lane.model.to_string();
-    }
+    fill(&mut response.id, &own_id(call.record));
+    fill(&mut response.model, &lane.model);
     Ok(client.encode_response(&response, unix_seconds()).to_string().into_bytes())
+}
+
+/// The id of an answer whose provider has none for it.
+pub(super) fn own_id(record: &Exchange) -> String {
+    format!("cw-{}", record.id)
+}
+
+pub(super) fn fill(text: &mut String, with: &str) {
+    if text.is_empty() {
+        with.clone_into(text);
+    }
 }
 
 /// A stream was asked for, and something else came.

@@ -207,7 +207,10 @@ pub(in crate::protocol) fn encode(request: &Request, losses: &mut Losses) -> Val
     let mut body = Object::default();
     body.set("model", request.model.as_str());
     let mut output_max = request.output_tokens_max.unwrap_or(OUTPUT_TOKENS_DEFAULT);
+    let is_unthought = thread::is_unthought(&request.turns, |proof| proof.by == Protocol::Anthropic);
     let budget = request.thinking.and_then(Thinking::budget).map(|budget| budget.max(THINKING_TOKENS_MIN));
+    losses.add_if(budget.is_some() && is_unthought, "thinking");
+    let budget = budget.filter(|_| !is_unthought);
     if let Some(budget) = budget {
         // What is thought counts among what is given out.
         output_max = if output_max > budget { output_max } else { output_max + budget };
@@ -315,7 +318,10 @@ fn encode_blocks(blocks: &[Block], losses: &mut Losses) -> Vec<Value> {
                 json!({ "type": "redacted_thinking", "data": data.value })
             }
             // Thoughts of others, or without a proof, are refused; the model does without them.
-            Block::Thinking { .. } | Block::ThinkingRedacted(_) => continue,
+            Block::Thinking { .. } | Block::ThinkingRedacted(_) => {
+                losses.add("thinking");
+                continue;
+            }
             Block::ToolUse(ToolUse { id, name, input, .. }) => json!({
                 "type": "tool_use", "id": tool_id(id), "name": name, "input": thread::input_value(input),
             }),

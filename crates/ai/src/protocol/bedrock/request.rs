@@ -181,7 +181,9 @@ pub(in crate::protocol) fn encode(request: &Request, losses: &mut Losses) -> Val
     let Sampling { temperature, top_p, top_k, seed, frequency_penalty, presence_penalty } = request.sampling;
     let mut config = Object::default();
     config.set_some("maxTokens", request.output_tokens_max);
-    config.set_some("temperature", temperature).set_some("topP", top_p);
+    losses.add_if(temperature.is_some_and(|temperature| temperature > 1.0), "temperature");
+    config.set_some("temperature", temperature.map(|temperature| temperature.min(1.0)));
+    config.set_some("topP", top_p);
     config.set_list("stopSequences", request.stop.iter().map(|stop| stop.as_str().into()).collect());
     if !config.is_empty() {
         body.set("inferenceConfig", config.value());
@@ -230,7 +232,9 @@ fn encode_more(request: &Request, top_k: Option<u64>, body: &mut Object, losses:
     let is_anthropic = request.model.contains("anthropic");
     let budget = request.thinking.and_then(Thinking::budget);
     losses.add_if(top_k.is_some() && !is_anthropic, "top_k");
-    losses.add_if(budget.is_some() && !is_anthropic, "thinking");
+    let is_unthought = thread::is_unthought(&request.turns, is_own);
+    losses.add_if(budget.is_some() && (!is_anthropic || is_unthought), "thinking");
+    let budget = budget.filter(|_| !is_unthought);
     if !is_anthropic {
         return;
     }
@@ -278,7 +282,10 @@ fn encode_blocks(blocks: &[Block], losses: &mut Losses) -> Vec<Value> {
             Block::ThinkingRedacted(data) if is_own(data) => {
                 json!({ "reasoningContent": { "redactedContent": data.value } })
             }
-            Block::Thinking { .. } | Block::ThinkingRedacted(_) => continue,
+            Block::Thinking { .. } | Block::ThinkingRedacted(_) => {
+                losses.add("thinking");
+                continue;
+            }
             Block::ToolUse(ToolUse { id, name, input, .. }) => json!({
                 "toolUse": { "toolUseId": tool_id(id), "name": name, "input": thread::input_value(input) },
             }),

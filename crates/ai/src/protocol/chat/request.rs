@@ -311,6 +311,7 @@ fn encode_user(turn: &Turn, messages: &mut Vec<Value>, losses: &mut Losses) {
             Block::ToolResult(result) => {
                 let others = result.content.iter().filter(|block| !matches!(block, Block::Text { .. }));
                 let text = thread::result_text(result);
+                losses.add_if(result.is_error, "is_error");
                 messages.push(json!({ "role": "tool", "tool_call_id": result.id, "content": text }));
                 // A picture that a tool gave has a place only in what the user says.
                 parts.extend(others.filter_map(|block| encode_part(block, losses)));
@@ -391,7 +392,8 @@ fn encode_assistant(turn: &Turn, losses: &mut Losses) -> Value {
                 json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input } }),
             ),
             // Providers of this protocol do not take thoughts back, and need none.
-            Block::Thinking { .. } | Block::ThinkingRedacted(_) | Block::CachePoint => {}
+            Block::Thinking { .. } | Block::ThinkingRedacted(_) => losses.add("thinking"),
+            Block::CachePoint => {}
             Block::Text { .. } | Block::Refusal(_) => {}
             Block::Audio(_) => losses.add("audio"),
             Block::File(_) => losses.add("file"),

@@ -12,9 +12,10 @@ pub(in crate::protocol) fn decode(value: &Value) -> Option<Response> {
     let choice = list_at(value, "/choices").first()?;
     let message = choice.get("message")?;
     let mut blocks = Vec::new();
-    // Providers do not agree on the name.
+    // Gateways have thoughts with their proofs; of the others, not all have the same name for them.
+    blocks.extend(list_at(message, "/thinking_blocks").iter().map(decode_thought));
     let thought = ["/reasoning_content", "/reasoning"].map(|key| text_at(message, key));
-    if let Some(text) = thought.into_iter().find(|text| !text.is_empty()) {
+    if let Some(text) = thought.into_iter().find(|text| !text.is_empty() && blocks.is_empty()) {
         blocks.push(Block::Thinking { text: text.to_owned(), signature: None });
     }
     match message.get("content") {
@@ -115,6 +116,19 @@ pub(in crate::protocol) fn encode_usage(usage: &Usage) -> Value {
             "audio_tokens": usage.audio_output,
         },
     })
+}
+
+/// The reverse of [`thinking_block`], and of one that only its provider can read.
+fn decode_thought(block: &Value) -> Block {
+    let sign = |text: &str| Signature::from_client(text, Protocol::Chat);
+    match text_at(block, "/data") {
+        "" => {
+            let signature = text_at(block, "/signature");
+            let signature = Some(signature).filter(|text| !text.is_empty()).map(sign);
+            Block::Thinking { text: text_at(block, "/thinking").to_owned(), signature }
+        }
+        data => Block::ThinkingRedacted(sign(data)),
+    }
 }
 
 /// A thought as a message and a delta carry it.

@@ -52,6 +52,9 @@ impl Decoder {
             for key in ["/reasoning_content", "/reasoning"] {
                 self.text(Kind::Thinking, text_at(delta, key), out);
             }
+            for block in list_at(delta, "/thinking_blocks") {
+                self.thought(block, out);
+            }
             match delta.get("content") {
                 Some(Value::String(text)) => self.text(Kind::Text, text, out),
                 Some(Value::Array(parts)) => {
@@ -102,6 +105,19 @@ impl Decoder {
             }
         };
         out.push(Event::Delta { index, delta: Delta::Text(text.to_owned()) });
+    }
+
+    /// A gateway's proof of the thought that has just come in pieces, or what only its provider can read.
+    fn thought(&mut self, block: &Value, out: &mut Vec<Event>) {
+        let sign = |text: &str| Signature::from_client(text, Protocol::Chat);
+        let (signature, data) = (text_at(block, "/signature"), text_at(block, "/data"));
+        if !data.is_empty() {
+            self.close(out);
+            let index = self.begin(BlockStart::ThinkingRedacted(sign(data)), out);
+            out.push(Event::BlockStop { index });
+        } else if let Some((index, Kind::Thinking)) = self.open.filter(|_| !signature.is_empty()) {
+            out.push(Event::Delta { index, delta: Delta::Signature(sign(signature)) });
+        }
     }
 
     fn call(&mut self, place: u64, call: &Value, out: &mut Vec<Event>) {

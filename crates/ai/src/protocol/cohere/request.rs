@@ -16,7 +16,7 @@ pub(in crate::protocol) fn encode(request: &Request, losses: &mut Losses) -> Val
     for turn in &request.turns {
         match turn.role {
             Role::User => encode_user(&turn.blocks, &mut messages, losses),
-            Role::Assistant => messages.push(encode_assistant(&turn.blocks)),
+            Role::Assistant => messages.push(encode_assistant(&turn.blocks, losses)),
         }
     }
     body.set("messages", messages);
@@ -92,11 +92,13 @@ fn encode_user(blocks: &[Block], messages: &mut Vec<Value>, losses: &mut Losses)
     }
 }
 
-fn encode_assistant(blocks: &[Block]) -> Value {
+fn encode_assistant(blocks: &[Block], losses: &mut Losses) -> Value {
     let mut message = Object::default();
     message.set("role", "assistant");
     let text = thread::texts(blocks);
     message.set_some("content", Some(text).filter(|text| !text.is_empty()));
+    let has_thought = |block: &Block| matches!(block, Block::Thinking { .. } | Block::ThinkingRedacted(_));
+    losses.add_if(blocks.iter().any(has_thought), "thinking");
     let calls = blocks.iter().filter_map(|block| match block {
         Block::ToolUse(ToolUse { id, name, input, .. }) => {
             Some(json!({ "id": id, "type": "function", "function": { "name": name, "arguments": input } }))

@@ -315,6 +315,7 @@ fn encode_turn(turn: &Turn, input: &mut Vec<Value>, losses: &mut Losses) {
             Block::ToolResult(result) => {
                 let others = result.content.iter().filter(|block| !matches!(block, Block::Text { .. }));
                 let output = thread::result_text(result);
+                losses.add_if(result.is_error, "is_error");
                 flush(&mut parts, input);
                 input.push(json!({ "type": "function_call_output", "call_id": result.id, "output": output }));
                 parts.extend(others.filter_map(|block| encode_part(block, turn.role, losses)));
@@ -372,11 +373,11 @@ fn encode_part(block: &Block, role: Role, losses: &mut Losses) -> Option<Value> 
             losses.add("audio");
             None
         }
-        Block::CachePoint
-        | Block::Thinking { .. }
-        | Block::ThinkingRedacted(_)
-        | Block::ToolResult(_)
-        | Block::ToolUse(_) => None,
+        Block::Thinking { .. } | Block::ThinkingRedacted(_) => {
+            losses.add("thinking");
+            None
+        }
+        Block::CachePoint | Block::ToolResult(_) | Block::ToolUse(_) => None,
     }
 }
 
