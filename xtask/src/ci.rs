@@ -39,7 +39,10 @@ const STEPS: &[Step] = &[
     // nextest does not run these.
     Step { name: "doc", words: &["cargo", "test", "--locked", "--workspace", "--doc", "--quiet"] },
     // The binary itself, which the next step starts.
-    Step { name: "build", words: &["cargo", "build", "--locked", "--package", "clearway"] },
+    Step {
+        name: "build",
+        words: &["cargo", "build", "--locked", "--package", "clearway", "--package", "testkit"],
+    },
     // One minute of failing servers: what the tests of single mechanisms cannot see.
     Step { name: "battery", words: &["cargo", "xtask", "battery", "--smoke"] },
     // Real stacks that are broken: whether the doctor names what was done, one scenario of each family.

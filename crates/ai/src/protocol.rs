@@ -76,7 +76,10 @@ impl Speak for Protocol {
             Protocol::Anthropic => anthropic::response::decode(&value),
             Protocol::Bedrock => bedrock::response::decode(&value),
             Protocol::Chat => chat::response::decode(&value),
-            Protocol::Cohere => cohere::response::decode(&value),
+            Protocol::Cohere => match cohere::failed(&value) {
+                Some(problem) => return Err(problem),
+                None => cohere::response::decode(&value),
+            },
             Protocol::Gemini => gemini::response::decode(&value),
             Protocol::Responses => responses::response::decode(&value),
         };
@@ -270,7 +273,7 @@ impl StreamDecoder {
                 Decoding::Anthropic(decoder) => decoder.value(&value, out),
                 Decoding::Bedrock(decoder) => decoder.value(&frame.name, &value, out),
                 Decoding::Chat(decoder) => decoder.value(&value, out),
-                Decoding::Cohere(decoder) => decoder.value(&value, out),
+                Decoding::Cohere(decoder) => decoder.value(&value, out)?,
                 Decoding::Gemini(decoder) => decoder.value(&value, out),
                 Decoding::Responses(decoder) => decoder.value(&value, out)?,
             }

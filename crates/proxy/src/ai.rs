@@ -253,7 +253,7 @@ impl Call<'_> {
             Failed::Stop(stop) => return Err(stop),
             Failed::Problem(problem) => problem,
         };
-        let stop = answer::of_problem(problem, lane);
+        let stop = answer::of_problem(problem, lane, Phase::AwaitHead);
         if bridge.has_begun() {
             return Err(stop);
         }

@@ -6,8 +6,9 @@ pub(super) mod stream;
 
 use serde_json::Value;
 
-use crate::fields::count_at;
+use crate::fields::{count_at, text_at};
 use crate::form::{Stop, Usage};
+use crate::problem::{Class, Problem};
 
 fn stop_of(reason: &str) -> Stop {
     match reason {
@@ -17,6 +18,18 @@ fn stop_of(reason: &str) -> Stop {
         "ERROR_TOXIC" => Stop::Filtered,
         _ => Stop::End,
     }
+}
+
+/// An answer that ends with a failure of the provider's own.
+pub(super) fn failed(value: &Value) -> Option<Problem> {
+    let reason = text_at(value, "/finish_reason");
+    matches!(reason, "ERROR" | "TIMEOUT").then(|| {
+        let message = match text_at(value, "/error") {
+            "" => "the provider gave no reason",
+            message => message,
+        };
+        Problem::new(Class::Server, 502, reason, message)
+    })
 }
 
 fn usage(value: &Value) -> Usage {

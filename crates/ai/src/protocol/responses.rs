@@ -11,10 +11,13 @@ use crate::Protocol;
 use crate::fields::count_at;
 use crate::form::{Signature, Usage};
 
-/// The event of a stream that clients raise.
+/// The event of a stream that clients raise. The reference has its fields at the top; what OpenAI sends has them in `error`, and its
+/// SDK raises only that.
 pub(super) fn error_event(told: &Told<'_>) -> Value {
+    let kind = if told.status < 500 { "invalid_request_error" } else { "server_error" };
     json!({
         "type": "error", "code": told.code, "message": told.message, "param": told.param, "sequence_number": 0,
+        "error": { "type": kind, "code": told.code, "message": told.message, "param": told.param },
     })
 }
 

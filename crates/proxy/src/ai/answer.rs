@@ -128,7 +128,7 @@ pub(super) fn resting(for_: Duration) -> Stop {
 
 /// What becomes of a provider's error: a mistake of the client's stays what it is, and so does the provider's limit; a refused key is
 /// not the caller's.
-pub(super) fn of_problem(problem: Problem, lane: &Lane) -> Stop {
+pub(super) fn of_problem(problem: Problem, lane: &Lane, phase: Phase) -> Stop {
     let fault = match problem.class {
         Class::Client | Class::ContextTooLong | Class::ModelUnknown => Fault::AiRequestMalformed,
         Class::Credentials | Class::NoMoney => Fault::UpstreamCredentials,
@@ -156,7 +156,7 @@ pub(super) fn of_problem(problem: Problem, lane: &Lane) -> Stop {
         _ => Duration::ZERO,
     });
     let answer = Answer { status, retry_after, words: Some(Box::new(words)), ..Answer::new(fault) };
-    Stop::Refused { answer, phase: Phase::AwaitHead, detail: Some(detail.into()) }
+    Stop::Refused { answer, phase, detail: Some(detail.into()) }
 }
 
 /// Providers name keys in their messages, whole or in part.

@@ -225,11 +225,12 @@ fn settle(call: &mut Call<'_>, lane: &Lane, relay: &Relay) {
     let heard = &relay.reader.heard;
     let Some(record) = &mut call.record.ai else { return };
     record.usage = heard.usage;
-    if heard.usage.output_all() == 0 && heard.output_bytes > 0 {
-        // Four bytes are about a token in most languages of most models.
-        let told = heard.usage;
+    // A provider that did not come to its end has not told all, and some tell nothing. Four bytes are about a token in most
+    // languages of most models.
+    let (told, said) = (heard.usage, heard.output_bytes.div_ceil(4));
+    if said > 0 && (!heard.is_ended || told.output_all() == 0) {
         let input = if told.input_all() == 0 { call.ask.body.len() as u64 / 4 } else { told.input };
-        record.usage = Usage { input, output: heard.output_bytes.div_ceil(4), ..told };
+        record.usage = Usage { input, output: said.max(told.output), ..told };
         record.usage_is_estimated = true;
     }
     record.cost_nanos = ai::catalogue::cost(&lane.provider.kind, &lane.model, &record.usage);
@@ -272,7 +273,7 @@ async fn finish<D: Downstream>(
         bridge.push(&std::mem::take(&mut relay.held), now);
         let stop = match failed {
             Failed::Stop(stop) => stop,
-            Failed::Problem(problem) => answer::of_problem(problem, lane),
+            Failed::Problem(problem) => answer::of_problem(problem, lane, Phase::Body),
         };
         return Outcome::Failed(Failed::Stop(stop));
     }

@@ -8,7 +8,8 @@ use crate::form::{Block, Citation, Response, ToolUse};
 use crate::protocol::thread;
 
 pub(in crate::protocol) fn decode(value: &Value) -> Option<Response> {
-    let message = value.get("message")?;
+    // Errors have a text in its place.
+    let message = value.get("message").filter(|message| message.is_object())?;
     let mut blocks = Vec::new();
     let mut citations: Vec<Citation> = list_at(message, "/citations").iter().map(decode_citation).collect();
     for part in list_at(message, "/content") {

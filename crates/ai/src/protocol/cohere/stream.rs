@@ -3,9 +3,10 @@
 use serde_json::Value;
 
 use super::response::decode_citation;
-use super::{stop_of, usage};
+use super::{failed, stop_of, usage};
 use crate::fields::text_at;
 use crate::form::{BlockStart, Delta, Event};
+use crate::problem::Problem;
 
 #[derive(Debug, Default)]
 pub(in crate::protocol) struct Decoder {
@@ -15,7 +16,7 @@ pub(in crate::protocol) struct Decoder {
 }
 
 impl Decoder {
-    pub(in crate::protocol) fn value(&mut self, value: &Value, out: &mut Vec<Event>) {
+    pub(in crate::protocol) fn value(&mut self, value: &Value, out: &mut Vec<Event>) -> Result<(), Problem> {
         if !self.is_started {
             self.is_started = true;
             out.push(Event::Start { id: text_at(value, "/id").to_owned(), model: String::new() });
@@ -31,7 +32,7 @@ impl Decoder {
             "content-delta" => self.text(delta, out),
             "content-end" | "tool-call-end" => self.close(out),
             "tool-call-start" => {
-                let Some(call) = delta.and_then(|delta| delta.get("tool_calls")) else { return };
+                let Some(call) = delta.and_then(|delta| delta.get("tool_calls")) else { return Ok(()) };
                 let (id, name) = (text_at(call, "/id"), text_at(call, "/function/name"));
                 self.begin(
                     BlockStart::ToolUse { id: id.to_owned(), name: name.to_owned(), signature: None },
@@ -51,6 +52,9 @@ impl Decoder {
                 }
             }
             "message-end" => {
+                if let Some(problem) = value.get("delta").and_then(failed) {
+                    return Err(problem);
+                }
                 self.close(out);
                 if let Some(value) = value.pointer("/delta/usage") {
                     out.push(Event::Usage(usage(value)));
@@ -62,6 +66,7 @@ impl Decoder {
             // A plan for tools is the model's thinking aloud before its calls, and what may come.
             _ => {}
         }
+        Ok(())
     }
 
     fn text(&mut self, delta: Option<&Value>, out: &mut Vec<Event>) {
