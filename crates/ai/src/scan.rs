@@ -20,6 +20,8 @@ pub struct Scan {
     pub model: Option<Box<str>>,
     place: Place,
     pub stream: bool,
+    /// The most tokens that the answer may have, where OpenAI's and Anthropic's protocols say so.
+    pub output_max: Option<u64>,
 }
 
 /// Where the model's name stands in the body.
@@ -50,7 +52,7 @@ pub fn scan_form(content_type: &[u8], body: &[u8]) -> Scan {
     let name = place.clone().and_then(|place| std::str::from_utf8(body.get(place)?).ok());
     match (name, place) {
         (Some(name), Some(place)) => {
-            Scan { model: Some(name.into()), place: Place::Form(place), stream: false }
+            Scan { model: Some(name.into()), place: Place::Form(place), ..Scan::default() }
         }
         _ => Scan::default(),
     }
@@ -134,6 +136,10 @@ impl<'de> Visitor<'de> for Finder<'de> {
                     scan.place = Place::Json(start..start + text.len());
                 }
                 "stream" => scan.stream = flag(map.next_value()?),
+                "max_tokens" | "max_completion_tokens" | "max_output_tokens" => {
+                    let raw: &RawValue = map.next_value()?;
+                    scan.output_max = raw.get().parse().ok().or(scan.output_max);
+                }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
                 }

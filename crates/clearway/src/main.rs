@@ -14,6 +14,7 @@ mod explain;
 mod handover;
 mod incident_list;
 mod incidents;
+mod limits;
 mod listing;
 mod log_file;
 mod man;

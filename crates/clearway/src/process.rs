@@ -24,7 +24,6 @@ pub(crate) use self::start::Origin;
 use crate::control::Controlled;
 use crate::incidents::webhook::Untold;
 use crate::notify::ServiceManager;
-use crate::output;
 use crate::process::upgrade::{After, READY_TIMEOUT};
 use crate::program::Program;
 use crate::recorder::Command;
@@ -32,6 +31,7 @@ use crate::reload::{LOOK_EVERY, Outcome, Reason, Reloader};
 use crate::running::{Running, UpgradeRequest};
 use crate::start_text::Bound;
 use crate::up::Signals;
+use crate::{limits, output};
 
 /// How long what was said last may take to come out when a second signal ends the process at once.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -120,6 +120,8 @@ impl Process {
         )
         .await;
         drop(self.control);
+        let counters = self.running.shared.serving.load().limits.counters();
+        limits::write(&self.running.database, &counters).await;
         if let Err(error) = self.running.database.checkpoint().await {
             output::warn(&format!("failed to {error}"));
         }

@@ -8,6 +8,7 @@ mod consumer;
 mod files;
 mod health;
 mod incidents;
+mod limit;
 mod listener;
 mod names;
 mod overlap;
@@ -130,6 +131,7 @@ fn assemble(roots: &[Root], overrides: &Overrides, has_files: bool, ctx: &mut Ct
         );
     }
     let services = service::services(&services, &ai, &mut upstreams, &consumers, ctx);
+    let limits = limit::limits(&joined(roots, |root| &root.limits), &services, &consumers, ctx);
     let admin = one("admin", roots, |root| &root.admin, ctx);
     let around = listener::Around { has_trusted_proxies: !trusted_proxies.is_empty(), admin: admin.value.0 };
     let listeners = listener::listeners(&joined(roots, |root| &root.listeners), &around, ctx);
@@ -145,6 +147,7 @@ fn assemble(roots: &[Root], overrides: &Overrides, has_files: bool, ctx: &mut Ct
         upstreams: upstreams.finish(ctx),
         services,
         consumers: consumers.all,
+        limits,
         trusted_proxies,
         log: Log {
             format: log.format.value,

@@ -8,6 +8,7 @@ mod check;
 mod concurrency;
 mod hedge;
 mod host;
+mod limit;
 mod name;
 mod path;
 mod percent;
@@ -23,6 +24,7 @@ pub(crate) use check::{CheckPath, GrpcService, StatusRange};
 pub(crate) use concurrency::ConcurrencyText;
 pub(crate) use hedge::HedgeText;
 pub(crate) use host::{HostAndPort, HostPattern, HostSent, ServerName};
+pub(crate) use limit::{MoneyText, RateText};
 pub(crate) use name::{
     CookieName, FilePath, HeaderName, MethodName, Name, QueryName, Status, Text, misspelt,
 };

@@ -38,6 +38,7 @@ pub fn page(fault: Fault) -> &'static str {
         Fault::UpstreamCredentials => include_str!("faults/upstream-credentials.md"),
         Fault::ProviderFailed => include_str!("faults/provider-failed.md"),
         Fault::ProviderOverloaded => include_str!("faults/provider-overloaded.md"),
+        Fault::LimitExceeded => include_str!("faults/limit-exceeded.md"),
         Fault::ProviderRateLimited => include_str!("faults/provider-rate-limited.md"),
         Fault::ProviderUnreadable => include_str!("faults/provider-unreadable.md"),
         Fault::StreamUnfinished => include_str!("faults/stream-unfinished.md"),

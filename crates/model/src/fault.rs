@@ -160,6 +160,9 @@ faults! {
     /// Our own bug: a panic, or an invariant that did not hold.
     Internal "internal" 500 Gateway Never;
 
+    /// A limit of `limits` is used up, for now.
+    LimitExceeded "limit-exceeded" 429 Client Never;
+
     // AI calls: what their clients did, and what their providers did.
     /// The body of an AI request cannot be read: broken JSON, or not what its protocol demands. The detail names the place.
     AiRequestMalformed "ai-request-malformed" 400 Client Never;

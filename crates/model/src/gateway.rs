@@ -6,6 +6,7 @@
 mod ai;
 mod balance;
 mod health;
+mod limit;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ pub use self::ai::{
 };
 pub use self::balance::{Balance, HashKey, Stickiness};
 pub use self::health::{Check, CheckKind, FailureShare, Health};
+pub use self::limit::{Limit, LimitBy, Rate, Window};
 use crate::{ByteSize, Method, Secret};
 
 /// Everything that is served.
@@ -28,6 +30,7 @@ pub struct Gateway {
     pub upstreams: BTreeMap<Arc<str>, Arc<Upstream>>,
     pub services: Vec<Arc<Service>>,
     pub consumers: Vec<Arc<Consumer>>,
+    pub limits: Vec<Arc<Limit>>,
     /// Peers whose `Forwarded`, `X-Forwarded-*`, `X-Request-Id` and `traceparent` are believed.
     pub trusted_proxies: Vec<Network>,
     pub log: Log,
@@ -344,6 +347,8 @@ pub struct ApiKey {
 pub struct Consumer {
     pub name: Arc<str>,
     pub api_keys: Vec<Secret>,
+    /// With whom it shares limits.
+    pub team: Option<Arc<str>>,
 }
 
 /// A named group of targets.

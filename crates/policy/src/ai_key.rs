@@ -59,7 +59,7 @@ mod tests {
     use crate::{Consumers, Policies, Subject};
 
     fn check(path: &str, fields: &[(&str, &str)]) -> String {
-        let alice = Consumer { name: "alice".into(), api_keys: vec![Secret::new("alice-key")] };
+        let alice = Consumer { name: "alice".into(), api_keys: vec![Secret::new("alice-key")], team: None };
         let consumers = Consumers::new(&[Arc::new(alice)]);
         let mut head = RequestHead::default();
         for (name, value) in fields {

@@ -63,7 +63,11 @@ mod tests {
     /// Runs one request; tells the outcome and the fields that are left.
     fn check(header: &str, allowed: &[&str], forward: bool, fields: &[(&str, &str)]) -> String {
         let consumers = ["alice", "bob"].map(|name| {
-            Arc::new(Consumer { name: name.into(), api_keys: vec![Secret::new(format!("{name}-key"))] })
+            Arc::new(Consumer {
+                name: name.into(),
+                api_keys: vec![Secret::new(format!("{name}-key"))],
+                team: None,
+            })
         });
         let consumers = Consumers::new(&consumers);
         let allowed = allowed.iter().map(|name| Arc::from(*name)).collect();

@@ -6,7 +6,9 @@
 mod ai_key;
 mod api_key;
 mod consumers;
+mod limit;
 mod policy;
 
 pub use consumers::{Consumers, Issued};
+pub use limit::{Counters, Exceeded, Hold, Limits, Request};
 pub use policy::{Policies, Rejection, Subject};

@@ -40,6 +40,7 @@ use self::ask::Ask;
 use self::bridge::Bridge;
 use self::lanes::{Lane, Plan};
 use self::relay::Outcome;
+use crate::admit;
 use crate::answer::Answer;
 use crate::attempt::{Answered, Trial};
 use crate::attempt_log::Before;
@@ -84,10 +85,13 @@ pub(crate) async fn run<D: Downstream>(
         call.stream = ask.stream;
     }
     let plan = offer.plan(&ask, ctx.worker.ids.borrow_mut().random())?;
+    let hold = admit::admit(ctx, record, plan.estimate(&ask))?;
     let protocol = ask.endpoint.protocol;
     let mut bridge = Bridge::new(ctx, client, ask.stream.then_some(protocol), &record.id.to_ascii());
     let mut call = Call { ctx, scratch, record, ask: &ask, plan };
-    match call.until_told(&mut bridge).await {
+    let told = call.until_told(&mut bridge).await;
+    admit::settle(hold, record);
+    match told {
         // The client has an answer that has begun: what went wrong can only be told in it.
         Err(stop) if bridge.has_begun() => {
             let said = answer::said(&stop);

@@ -171,6 +171,7 @@ pub(crate) fn sentence(fault: Fault) -> &'static str {
         Fault::QueueTimeout => "The service had no room for the request in time. Try again shortly.",
         Fault::NoTarget => "The service has no server at the moment. Try again shortly.",
         Fault::Internal => "The gateway failed. This is a bug of the gateway, not of the request.",
+        Fault::LimitExceeded => "A limit of this gateway is used up for now. Try again later.",
         Fault::AiRequestMalformed => "The body of the request cannot be read.",
         Fault::ModelUnknown => "There is no model of this name here.",
         Fault::UpstreamCredentials => {

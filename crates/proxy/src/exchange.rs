@@ -16,6 +16,7 @@ use upstream::Failure;
 use upstream::body::Offer;
 use wire::{Framing, Known, RequestFacts, RequestHead, ResponseHead};
 
+use crate::admit::{self, Estimate};
 use crate::affinity;
 use crate::ai::{self, Dialect};
 use crate::answer::Answer;
@@ -207,6 +208,8 @@ async fn proxy<D: Downstream>(
     if let Some(found) = found.as_ref().filter(|found| found.destination.offer.is_some()) {
         return Box::pin(ai::run(ctx, client, scratch, facts, record, found)).await;
     }
+    // Counts as one at once until all is over.
+    let _hold = admit::admit(ctx, record, Estimate::default())?;
     let body_max = destination.route.body_bytes_max.map(|max| max.0);
     if let (Framing::Length(length), Some(max)) = (facts.framing, body_max)
         && length > max

@@ -3,6 +3,7 @@
 //! It is handed a checked [`model::Gateway`] and serves it; it never reads configuration, and knows neither the database
 //! nor the doctor. What happened leaves as one [`model::Exchange`] per request through [`Records`].
 
+mod admit;
 mod affinity;
 mod ahead;
 mod ai;

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use model::Gateway;
-use policy::Consumers;
+use policy::{Consumers, Limits};
 use upstream::{Registry, Upstream};
 
 use crate::ai::Rests;
@@ -20,6 +20,8 @@ pub struct Serving {
     pub routes: RouteTable,
     pub upstreams: HashMap<Arc<str>, Arc<Upstream>>,
     pub consumers: Consumers,
+    /// With the counts of the process, which outlive configurations.
+    pub limits: Limits,
     /// Which lanes of AI models rest; the same for all configurations of the process.
     rests: Arc<Rests>,
 }
@@ -56,7 +58,9 @@ impl Serving {
         let routes = RouteTable::new(&gateway, &upstreams, &rests).map_err(|problem| vec![problem])?;
         let issued = previous.map(|previous| previous.consumers.issued()).unwrap_or_default();
         let consumers = Consumers::new(&gateway.consumers).with_issued(issued);
-        Ok(Serving { gateway, routes, upstreams, consumers, rests })
+        let counters = previous.map(|previous| previous.limits.counters()).unwrap_or_default();
+        let limits = Limits::new(&gateway.limits, &gateway.consumers, counters);
+        Ok(Serving { gateway, routes, upstreams, consumers, limits, rests })
     }
 
     /// It is what serves from now on, and nothing is refused any more.

@@ -32,7 +32,7 @@ use crate::running::Running;
 use crate::sources::Sources;
 use crate::start_text::Started;
 use crate::up::Signals;
-use crate::{incidents, output, socket_activation};
+use crate::{incidents, limits, output, socket_activation};
 
 /// People who may ask for an upgrade at once; only the first of them gets one.
 const UPGRADES_MAX: usize = 4;
@@ -65,7 +65,6 @@ impl Process {
         origin: Origin,
         signals: &mut Signals,
     ) -> anyhow::Result<Process> {
-        let started = SystemTime::now();
         let gateway = Arc::new(checked.gateway.clone());
         let mut prepared = Prepared::new(&checked, &gateway, origin).await?;
         prepared.turn(signals).await?;
@@ -89,12 +88,13 @@ impl Process {
             log_lines_dropped: log.dropped(),
             database,
             recorder: recorder_commands.clone(),
-            started,
+            started: SystemTime::now(),
             readiness: AtomicU8::new(Readiness::Starting as u8),
             reloads: Default::default(),
             upgrades: ask_to_upgrade,
             upgrades_failed: AtomicU64::new(0),
         });
+        limits::start(&running).await?;
         let (admin, management) = manage(management, checked.process.admin, &running)?;
         let inherited = starting.inherited();
         let server = starting.serve().map_err(failed_to_start)?;

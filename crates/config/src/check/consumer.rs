@@ -50,7 +50,8 @@ pub(crate) fn consumers(shapes: &[At<shape::Consumer>], ctx: &mut Ctx) -> Consum
         if api_keys.is_empty() && !shape.api_keys.is_absent() {
             unreadable.insert(name.clone());
         }
-        all.push(Arc::new(Consumer { name, api_keys }));
+        let team = shape.team.given().map(|team| team.0.as_ref().into());
+        all.push(Arc::new(Consumer { name, api_keys, team }));
     }
     Consumers { all, names, unreadable }
 }

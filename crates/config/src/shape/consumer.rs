@@ -15,6 +15,8 @@ shape! {
         name: Name [required] "alice";
         /// Keys that it may use, each at least 16 characters; several allow a change without a gap.
         api_keys: List<ApiKeyText, 1> [optional] "[\"${env:ALICE_KEY}\"]";
+        /// The team that it belongs to, for limits that a team shares.
+        team: Name [optional] "shop";
     }
 }
 

@@ -25,6 +25,7 @@ const COMPANIONS: &[(&str, &[(&str, &str)])] = &[
     // Some checks are for targets of HTTP/2 only.
     ("Upstream", &[("targets", "[\"h2c://127.0.0.1:8000\"]")]),
     ("Check", &[("http", "/healthz")]),
+    ("Limit", &[("requests", "7/day")]),
     ("Balance", &[("by", "hash"), ("key", "client-address")]),
 ];
 
@@ -38,6 +39,8 @@ const INSTEAD: &[(&str, &str, &str)] = &[
     ("Check", "http", "tcp: true"),
     ("Check", "tcp", "http: /healthz"),
     ("Consumer", "name", "name: bob"),
+    ("Limit", "name", "name: other"),
+    ("Limit", "requests", "requests: 5/day"),
     ("Listener", "address", "address: \"127.0.0.1:2\""),
     ("ListenerTls", "certificates", "certificates: [{ certificate: other.pem, key: other.pem }]"),
     ("Model", "lanes", "lanes: [openai/other]"),

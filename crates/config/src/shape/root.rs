@@ -3,7 +3,7 @@
 use model::gateway::LogFormat;
 
 use super::shape;
-use super::{Consumer, Incidents, Listener, Model, Provider, Service, Upstream};
+use super::{Consumer, Incidents, Limit, Listener, Model, Provider, Service, Upstream};
 use crate::decode::List;
 use crate::scalar::{FilePath, ManagementAddress, Name, NetworkText, Size, Time, Whole};
 
@@ -28,6 +28,8 @@ shape! {
         models: List<Model> [= "[]"] "[{ name: smart, lanes: [openai/gpt-5] }]";
         /// Applications that call services, with what they prove themselves with.
         consumers: List<Consumer> [= "[]"] "[{ name: alice, api-keys: [\"${env:ALICE_KEY}\"] }]";
+        /// How much of requests, tokens and money callers may use.
+        limits: List<Limit> [= "[]"] "[{ name: per-caller, by: [consumer], requests: 60/minute }]";
         /// The log line that is written for every exchange.
         log: Log [= "{}"] "{ format: json }";
         /// How exchanges are kept for `clearway calls`.

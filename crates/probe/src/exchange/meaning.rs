@@ -72,6 +72,7 @@ pub(super) fn of(fault: Fault, during: model::Phase, facts: &Facts<'_>) -> (Phas
         Fault::QueueTimeout => (Phase::Select, How::Timeout),
         Fault::NoTarget => (Phase::Select, How::NoLive),
         Fault::Internal => (phase, How::Other),
+        Fault::LimitExceeded => (Phase::Select, How::Overflow),
         Fault::AiRequestMalformed => (Phase::Client, How::InvalidRequest),
         Fault::ModelUnknown => (Phase::Select, How::Other),
         Fault::LanesResting => (Phase::Select, How::NoLive),

@@ -153,6 +153,7 @@ fn every_fault_has_a_phase_and_a_way() {
          method-not-allowed select other\nunauthenticated select other\nforbidden select other\n\
          overloaded head overflow\ndraining select disabled\nqueue-full select overflow\nqueue-timeout select timeout\n\
          no-target select no-live\ninternal head other\n\
+         limit-exceeded select overflow\n\
          ai-request-malformed client invalid-request\nmodel-unknown select other\n\
          upstream-credentials head other\nprovider-failed head other\nprovider-overloaded head other\n\
          provider-rate-limited head other\nprovider-unreadable head other\nstream-unfinished body truncated\n\

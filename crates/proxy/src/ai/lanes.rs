@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ai::{Class, Protocol};
+use model::Usage;
 use model::gateway::{LaneChoice, Provider, ProviderKey};
 
 use super::ask::Ask;
 use super::offer::Source;
 use super::rest::LaneRest;
+use crate::admit::Estimate;
 use crate::route::Destination;
 
 /// A lane that may be asked.
@@ -73,6 +75,22 @@ impl Plan {
         }
         let done = vec![false; candidates.len()];
         Plan { candidates, done, next: None, asked_again: false }
+    }
+
+    /// What a call may use, for limits: four bytes are about a token in most languages, and as much comes out as may. The first lane's
+    /// prices count.
+    pub(crate) fn estimate<'a>(&self, ask: &'a Ask) -> Estimate<'a> {
+        /// Where the client sets no bound: answers are rarely longer.
+        const OUTPUT_TOKENS: u64 = 1000;
+        let usage = Usage {
+            input: ask.body.len() as u64 / 4,
+            output: ask.scan.output_max.unwrap_or(OUTPUT_TOKENS),
+            ..Usage::default()
+        };
+        let first = self.candidates.first();
+        let cost =
+            first.and_then(|lane| ai::catalogue::cost(&lane.source.settings.kind, &lane.model, &usage));
+        Estimate { model: ask.model(), tokens: usage.total(), cost_nanos: cost.unwrap_or(0) }
     }
 
     /// The next lane: the first that does not rest, else the one whose rest ends first, if nobody tries it already.
