@@ -1,19 +1,25 @@
 //! `ai-key`: a request must carry a key of a consumer where the SDK of its protocol puts the provider's key.
 //!
 //! `Authorization: Bearer` (OpenAI, Anthropic's own SDKs, Mistral, Cohere, Bedrock), `x-api-key` (Anthropic), `x-goog-api-key` and
-//! `?key=` (Google), `api-key` (Azure). All of them are taken out of the request: none is ever for a provider.
+//! `?key=` (Google), `api-key` (Azure); AWS's signature with a key of a consumer. All of them are taken out of the request: none is ever for a provider.
 
 use std::sync::Arc;
 
 use model::Fault;
 use wire::Known;
 
-use crate::{Rejection, Subject};
+use crate::{Rejection, Subject, aws_signature};
 
 /// Fields that carry a key and nothing else.
 const FIELDS: [&[u8]; 3] = [b"x-api-key", b"x-goog-api-key", b"api-key"];
 
 pub(crate) fn on_request(subject: &mut Subject<'_>) -> Result<(), Rejection> {
+    // What AWS's SDKs sign is verified when the body is there, and its field stays until then.
+    let signed_by = aws_signature::claimed(subject.head).filter(|_| subject.verifies_signatures);
+    if let Some((consumer, _)) = signed_by.and_then(|name| subject.consumers.keys_of(name)) {
+        *subject.consumer = Some(consumer);
+        return Ok(());
+    }
     let found = find(subject);
     for name in FIELDS {
         subject.head.fields.remove_named(name);
@@ -67,7 +73,12 @@ mod tests {
         }
         head.set_target(path.as_bytes(), Some(b"localhost")).unwrap();
         let mut consumer = None;
-        let mut subject = Subject { head: &mut head, consumers: &consumers, consumer: &mut consumer };
+        let mut subject = Subject {
+            head: &mut head,
+            consumers: &consumers,
+            consumer: &mut consumer,
+            verifies_signatures: false,
+        };
         let outcome = match Policies::new(&[Policy::AiKey]).on_request(&mut subject) {
             Ok(()) => "passed".to_owned(),
             Err(rejection) => format!("{} ({})", rejection.fault, rejection.detail),

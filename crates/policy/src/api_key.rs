@@ -77,7 +77,12 @@ mod tests {
             head.fields.push(name.as_bytes(), value.as_bytes());
         }
         let mut consumer = None;
-        let mut subject = Subject { head: &mut head, consumers: &consumers, consumer: &mut consumer };
+        let mut subject = Subject {
+            head: &mut head,
+            consumers: &consumers,
+            consumer: &mut consumer,
+            verifies_signatures: false,
+        };
         let outcome = match Policies::new(&[Policy::ApiKey(settings)]).on_request(&mut subject) {
             Ok(()) => "passed".to_owned(),
             Err(rejection) => {

@@ -1,11 +1,12 @@
 //! Who may call: credentials to consumers.
 //!
-//! A key is kept only as its SHA-256. Looking the digest up in a map does not tell an attacker anything about keys by
+//! A key is looked up by its SHA-256. Looking the digest up in a map does not tell an attacker anything about keys by
 //! its timing, because he cannot choose digests that share a beginning with a stored one.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use model::Secret;
 use model::gateway::Consumer;
 use sha2::{Digest, Sha256};
 
@@ -13,6 +14,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Default)]
 pub struct Consumers {
     by_key: HashMap<[u8; 32], Arc<str>, ahash::RandomState>,
+    /// For those who sign with a key instead of showing it.
+    by_name: HashMap<Arc<str>, Vec<Secret>, ahash::RandomState>,
     /// Keys that Clearway itself has made; they outlive configurations.
     issued: Arc<Issued>,
 }
@@ -39,7 +42,8 @@ impl Consumers {
             .flat_map(|consumer| consumer.api_keys.iter().map(move |key| (consumer, key)))
             .map(|(consumer, key)| (digest(key.expose().as_bytes()), consumer.name.clone()))
             .collect();
-        Consumers { by_key, issued: Arc::default() }
+        let by_name = consumers.iter().map(|consumer| (consumer.name.clone(), consumer.api_keys.clone()));
+        Consumers { by_key, by_name: by_name.collect(), issued: Arc::default() }
     }
 
     /// Keys that Clearway itself has made.
@@ -50,6 +54,11 @@ impl Consumers {
     /// With keys that Clearway itself has made.
     pub fn with_issued(self, issued: Arc<Issued>) -> Consumers {
         Consumers { issued, ..self }
+    }
+
+    /// The keys with which a consumer may sign. Those that Clearway has made are known by their digests only.
+    pub fn keys_of(&self, name: &str) -> Option<(Arc<str>, &[Secret])> {
+        self.by_name.get_key_value(name).map(|(name, keys)| (name.clone(), keys.as_slice()))
     }
 
     /// The consumer whose key this is.

@@ -5,6 +5,7 @@
 
 mod ai_key;
 mod api_key;
+pub mod aws_signature;
 mod consumers;
 mod limit;
 mod policy;

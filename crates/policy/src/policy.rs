@@ -16,6 +16,8 @@ pub struct Subject<'a> {
     pub consumers: &'a Consumers,
     /// Who calls, once a policy has found out.
     pub consumer: &'a mut Option<Arc<str>>,
+    /// Whoever goes on with the request verifies signatures over its body ([`crate::aws_signature::verify`]).
+    pub verifies_signatures: bool,
 }
 
 /// Why a request goes no further.

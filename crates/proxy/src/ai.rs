@@ -25,10 +25,11 @@ mod whole;
 use std::time::{Duration, Instant};
 
 use ai::endpoint::Hints;
-use ai::{Class, Endpoint, Operation, Problem};
+use ai::{Class, Endpoint, Operation, Problem, Protocol};
 use bytes::Bytes;
 use model::gateway::RequestBuffering;
 use model::{AiCall, ByteSize, Exchange, Fault, Method, Phase, RetryRule, Usage};
+use policy::aws_signature;
 use upstream::Affinity;
 use wire::{Framing, Known, RequestFacts, RequestHead};
 
@@ -68,6 +69,13 @@ pub(crate) async fn run<D: Downstream>(
     found: &Found,
 ) -> Result<Finish, Stop> {
     let endpoint = place(&scratch.request, record)?;
+    // Where nobody has to be anybody, what AWS's SDKs sign with is not looked at.
+    let is_signed = record.consumer.is_some() && aws_signature::is_signed(&scratch.request);
+    if is_signed && endpoint.protocol != Protocol::Bedrock {
+        // Nothing else than Bedrock's SDKs signs, and nothing but their requests is verified.
+        record.consumer = None;
+        return Err(Stop::refused(Phase::Policy, Fault::Unauthenticated));
+    }
     let Some(offer) = &found.destination.offer else {
         return Err(Stop::refused(Phase::Policy, Fault::Internal));
     };
@@ -79,6 +87,9 @@ pub(crate) async fn run<D: Downstream>(
         return Err(Stop::Refused { answer, phase: Phase::Policy, detail: None });
     }
     let body = read(ctx, client, scratch, facts, found).await?;
+    if is_signed {
+        verify(ctx, &scratch.request, &body, record)?;
+    }
     let ask = Ask::new(endpoint, &scratch.request, body).map_err(|reject| answer::malformed(&reject))?;
     if let Some(call) = &mut record.ai {
         call.asked = cut(ask.model());
@@ -104,6 +115,19 @@ pub(crate) async fn run<D: Downstream>(
         }
         other => other,
     }
+}
+
+/// Whoever a policy took the caller for has signed the request.
+fn verify(ctx: Context<'_>, head: &RequestHead, body: &[u8], record: &mut Exchange) -> Result<(), Stop> {
+    let verified = aws_signature::verify(head, body, &ctx.serving.consumers, whole::unix_seconds()).map_err(
+        |rejection| {
+            record.consumer = None;
+            let answer = Answer { challenge: rejection.challenge, ..Answer::new(rejection.fault) };
+            Stop::Refused { answer, phase: Phase::Policy, detail: Some(rejection.detail.into()) }
+        },
+    )?;
+    record.consumer = Some(verified);
+    Ok(())
 }
 
 /// How a client at this place is told of errors.

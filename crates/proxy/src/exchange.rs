@@ -283,14 +283,16 @@ fn apply_policies(
     if let Some(guard) = ctx.serving.routes.guard(head, found) {
         // Rare, so that a copy does no harm: what these rules take from a request is not for the route's own to miss.
         let mut copy = head.clone();
-        let mut subject = Subject { head: &mut copy, consumers, consumer: &mut record.consumer };
+        let consumer = &mut record.consumer;
+        let mut subject = Subject { head: &mut copy, consumers, consumer, verifies_signatures: false };
         if let Err(rejection) = guard.policies.on_request(&mut subject) {
             record.service = Some(guard.service.name.clone());
             record.route = Some(guard.route.name.clone());
             return Err(stop(rejection));
         }
     }
-    let mut subject = Subject { head, consumers, consumer: &mut record.consumer };
+    let verifies_signatures = found.destination.offer.is_some();
+    let mut subject = Subject { head, consumers, consumer: &mut record.consumer, verifies_signatures };
     found.destination.policies.on_request(&mut subject).map_err(stop)
 }
 

@@ -3,6 +3,7 @@
 //! Each derivation takes an [`model::Exchange`] apart without `..`: a new field does not compile until it is said where
 //! it goes. Nothing here does I/O or decides where lines and numbers end up.
 
+mod ai;
 pub mod exposition;
 pub mod log;
 pub mod metrics;

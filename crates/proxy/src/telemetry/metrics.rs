@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use model::{Attempt, Ending, Exchange, Fault, Gateway, Method, RetryRule, Timeline};
 
 use super::exposition::{Exposition, Kind};
-use super::targets;
+use super::{ai, targets};
 use crate::spool::{self, Unspooled};
 use crate::worker::Shared;
 
@@ -47,6 +47,7 @@ pub struct Metrics {
     unserved: Service,
     /// By upstream, then by target.
     attempts: ByName<ByName<Attempts>>,
+    ai: ai::Totals,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +83,7 @@ struct Attempts {
 }
 
 #[derive(Debug, Default)]
-struct Histogram {
+pub(super) struct Histogram {
     /// One per bucket and one above, not cumulative.
     counts: [u64; BUCKETS.len() + 1],
     sum_micros: u64,
@@ -114,8 +115,11 @@ impl Metrics {
             protocol: _,
             tls: _,
             consumer: _,
-            ai: _,
+            ai,
         } = exchange;
+        if let Some(call) = ai {
+            self.ai.observe(exchange, call);
+        }
         let service = match service {
             Some(name) => entry(&mut self.services, name),
             None => &mut self.unserved,
@@ -188,6 +192,7 @@ impl Metrics {
             service.routes.retain(|route, _| named.is_some_and(|named| named.contains(&**route)));
             named.is_some()
         });
+        self.ai.retain(|service| routes.contains_key(service));
         self.attempts.retain(|name, targets| {
             let named = gateway.upstreams.get(name).map(|upstream| &upstream.targets);
             targets.retain(|url, _| {
@@ -207,6 +212,7 @@ impl Metrics {
         );
         text.sample("clearway_requests_in_flight", &[], shared.in_flight.load(Ordering::Relaxed) as f64);
         self.write_attempts(text);
+        self.ai.write(text);
         write_connections(text, shared);
         targets::write(text, shared);
         write_spool(text, &shared.spool);
@@ -242,7 +248,7 @@ impl Metrics {
             "From the first byte of a request to the end of its answer.",
         );
         for (service, name) in self.all_services() {
-            service.durations.write(text, name);
+            service.durations.write(text, "clearway_request_duration_seconds", &[("service", name)]);
         }
         type Bytes = fn(&Service) -> u64;
         let bytes: [(&str, &str, Bytes); 2] = [
@@ -425,7 +431,7 @@ impl Requests {
 }
 
 impl Histogram {
-    fn observe(&mut self, micros: u64) {
+    pub(super) fn observe(&mut self, micros: u64) {
         let bucket = BUCKETS.iter().position(|(_, bound)| micros <= *bound).unwrap_or(BUCKETS.len());
         if let Some(count) = self.counts.get_mut(bucket) {
             *count += 1;
@@ -437,18 +443,16 @@ impl Histogram {
         self.counts.iter().sum()
     }
 
-    fn write(&self, text: &mut Exposition, service: &str) {
-        const NAME: &str = "clearway_request_duration_seconds";
+    pub(super) fn write(&self, text: &mut Exposition, family: &str, labels: &[(&str, &str)]) {
         let mut cumulative = 0;
         let bounds = BUCKETS.iter().map(|(bound, _)| *bound).chain(["+Inf"]);
         for (bound, count) in bounds.zip(&self.counts) {
             cumulative += count;
-            let labels = [("service", service), ("le", bound)];
-            text.sample("clearway_request_duration_seconds_bucket", &labels, cumulative as f64);
+            let labels = [labels, &[("le", bound)]].concat();
+            text.sample(&format!("{family}_bucket"), &labels, cumulative as f64);
         }
-        let labels = [("service", service)];
-        text.sample(&format!("{NAME}_sum"), &labels, self.sum_micros as f64 / 1e6);
-        text.sample(&format!("{NAME}_count"), &labels, self.count() as f64);
+        text.sample(&format!("{family}_sum"), labels, self.sum_micros as f64 / 1e6);
+        text.sample(&format!("{family}_count"), labels, self.count() as f64);
     }
 }
 
